@@ -1,0 +1,1 @@
+"""What it means: Call, Leg, Direction, Disposition. Pure."""

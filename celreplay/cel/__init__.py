@@ -1,0 +1,1 @@
+"""What Asterisk wrote: rows of the CEL table as events, and which rows belong together. Pure."""

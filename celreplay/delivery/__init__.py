@@ -1,0 +1,1 @@
+"""Retry arithmetic, holds and the workers that deliver."""

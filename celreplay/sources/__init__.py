@@ -1,0 +1,1 @@
+"""The places Asterisk keeps CEL: SQLite, PostgreSQL, MySQL/MariaDB."""

@@ -1,0 +1,1 @@
+"""Calls, outbox, replays and reading position, kept on disk."""
