@@ -1,0 +1,122 @@
+"""Finding calls in the CEL table: those of a period, or of named ids, each with all of its rows."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+import msgspec
+
+from celreplay.cel.events import CelEvent, happened_between
+from celreplay.cel.grouping import Group, Grouper, groups_of
+from celreplay.period import Period
+from celreplay.sources.base import CelSource, LinkedidPage, Position
+from celreplay.times import SECOND
+
+LONGEST_CALL = 8 * 3600 * SECOND
+"""Where a table has no index on linkedid, rows are looked for this far before and behind a period."""
+LATE_ROWS = 60 * SECOND
+"""Rows written out of the order of their times lie no further apart than this (a stalled database)."""
+PAGE = 2_000
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """When a call counts as finished; seconds."""
+
+    grace: float = 3.0
+    stale_after: float = 28_800.0
+
+    def is_finished(self, group: Group, now: int) -> bool:
+        """True for a group that has ended and had time for late rows, or that nobody will end any more."""
+        quiet = (now - max(row.eventtime for row in group.events)) / SECOND
+        return quiet >= (self.grace if group.ended else self.stale_after)
+
+
+class GroupPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some finished calls of a period; after these, a replay may go on behind `cursor`."""
+
+    groups: Sequence[Group]
+    cursor: Position
+    in_progress: int = 0
+    """Groups of the page that have not finished: the tail brings them when they do."""
+
+
+async def groups_between(
+    source: CelSource, period: Period, *, now: int, settled: Settled, after: Position | None = None
+) -> AsyncIterator[GroupPage]:
+    """The finished calls that have a row in the period, each once, in constant memory.
+
+    With an index on linkedid the ids of the period are paged and their rows looked up; without one the
+    table is read once, from `LONGEST_CALL` before the period on.
+    """
+    description = await source.describe()
+    keyed = {"linkedid", "uniqueid"} <= set(description.indexed)
+    pages = (
+        _keyed(source, period, now, settled, after)
+        if keyed
+        else _streamed(source, period, now, settled, after)
+    )
+    async for page in pages:
+        yield page
+
+
+async def groups_of_ids(source: CelSource, ids: Iterable[str]) -> list[Group]:
+    """The groups that any of the ids (linkedid or uniqueid) belongs to."""
+    return groups_of(await source.rows_of(frozenset(ids)))
+
+
+async def _keyed(
+    source: CelSource, period: Period, now: int, settled: Settled, after: Position | None
+) -> AsyncIterator[GroupPage]:
+    async for page in source.linkedids_between(period.start, period.end, after):
+        groups = groups_of(await source.rows_of(page.linkedids))
+        mine = [group for group in groups if _first_seen_in(group, page, period)]
+        finished = [group for group in mine if settled.is_finished(group, now)]
+        yield GroupPage(groups=finished, cursor=page.last, in_progress=len(mine) - len(finished))
+
+
+def _first_seen_in(group: Group, page: LinkedidPage, period: Period) -> bool:
+    """A call comes again in every page that holds a row of it: it belongs to the first of them."""
+    first = next((row for row in group.events if happened_between(row, period.start, period.end)), None)
+    return first is not None and _is_behind(first, page.after)
+
+
+def _is_behind(row: CelEvent, position: Position) -> bool:
+    if row.id is not None and position.id is not None:
+        return row.id > position.id
+    return row.id is not None or row.eventtime > position.eventtime
+
+
+async def _streamed(
+    source: CelSource, period: Period, now: int, settled: Settled, after: Position | None
+) -> AsyncIterator[GroupPage]:
+    """One pass over the rows. `after` goes on by reading anew and leaving out what had finished by then:
+    calls are taken by the eventtime reached, so that the same pages give the same calls."""
+    grouper = Grouper()
+    position = await source.position_before(period.start - LONGEST_CALL)
+    reached = 0
+    done_until = after.eventtime if after is not None else 0
+    while reached < period.end + LONGEST_CALL:
+        rows = await source.rows_after(position, PAGE)
+        reached = _add(grouper, rows, reached, period.end)
+        at_end = len(rows) < PAGE or (reached >= period.end + LATE_ROWS and not len(grouper))
+        if rows:
+            position = Position(id=rows[-1].id, eventtime=reached)
+        finished = grouper.take_finished(
+            now=now if at_end else reached, grace=settled.grace, stale_after=settled.stale_after
+        )
+        if at_end or reached > done_until:
+            groups = [group for group in finished if _is_in(group, period)]
+            yield GroupPage(groups=groups, cursor=position, in_progress=len(grouper) if at_end else 0)
+        if at_end:
+            return
+
+
+def _add(grouper: Grouper, rows: Sequence[CelEvent], reached: int, end: int) -> int:
+    """Add rows; well behind the period only those of calls that are open. The eventtime reached."""
+    for row in rows:
+        reached = max(reached, row.eventtime)
+        if reached < end + LATE_ROWS or grouper.knows(row):
+            grouper.add(row, row.eventtime)
+    return reached
+
+
+def _is_in(group: Group, period: Period) -> bool:
+    return any(happened_between(row, period.start, period.end) for row in group.events)
