@@ -1,0 +1,201 @@
+"""The configuration: one YAML file, read whole into frozen structs, or refused with every mistake in it.
+
+The defaults stand here and nowhere else; `config.example.yaml` shows them, and a test compares the two.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import yaml
+
+from celreplay.errors import ConfigError
+from celreplay.reading import Reader, Wrong, compose, did_you_mean
+from celreplay.units import CelUrl, Duration, Glob, Secret, Size, StoreUrl, ZoneName, is_loopback
+
+__all__ = [
+    "ApiConfig",
+    "CelConfig",
+    "Config",
+    "DeliveryConfig",
+    "Duration",
+    "LogConfig",
+    "PbxConfig",
+    "Secret",
+    "Size",
+    "StoreConfig",
+    "load",
+]
+
+CelColumn = Literal[
+    "id", "eventtype", "eventtime", "userdeftype", "cid_name", "cid_num", "cid_ani", "cid_rdnis", "cid_dnid",
+    "exten", "context", "channame", "appname", "appdata", "accountcode", "peeraccount", "uniqueid", "linkedid",
+    "userfield", "peer", "extra",
+]  # fmt: skip
+_SqlName = Annotated[str, msgspec.Meta(pattern=r"^[^\s\"'`;\x00]{1,128}$")]
+_Positive = Annotated[Duration, msgspec.Meta(gt=0)]
+_CONNECTOR_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+class PbxConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`pbx:` what cannot be read from the rows."""
+
+    name: Annotated[str, msgspec.Meta(max_length=64, pattern=r"^([^\s/]+)?$")] = ""
+    """The system in every identity; needed as soon as a connector is."""
+    timezone: ZoneName = ZoneName("")
+    """The zone of a table that holds local times, and of the dates people type; empty = the host's."""
+    trunks: tuple[Glob, ...] = ()
+    """Endpoints that lead outside, e.g. `trunk-*`."""
+    extensions: re.Pattern[str] = re.compile(r"\d{2,6}")
+    """Matches the whole of an inside number."""
+
+
+class CelConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`cel:` the table that Asterisk writes, and how it is followed."""
+
+    url: CelUrl
+    table: _SqlName = "cel"
+    columns: dict[CelColumn, _SqlName] = {}
+    """CEL's name → the column's name, where the table has names of its own."""
+    poll_interval: Annotated[Duration, msgspec.Meta(ge=0.05, le=3600)] = Duration(1)
+    grace: Duration = Duration(3)
+    """Time between the end of a call and its delivery: rows may land late."""
+    stale_after: _Positive = Duration(8 * 3600)
+    """A call without a row for so long is over: Asterisk died."""
+    start: Annotated[str, msgspec.Meta(min_length=1)] = "now"
+    """Where the first start begins: `now`, or a date in a form of `start_date`."""
+
+
+class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`store:` where calls and the outbox are kept."""
+
+    url: StoreUrl = StoreUrl("sqlite:////var/lib/celreplay/celreplay.sqlite")
+
+
+class ApiConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`api:` the door over HTTP."""
+
+    host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8077
+    """0 = any free one."""
+    users: dict[str, Secret] = {}
+    """User → password."""
+    digest_algorithms: tuple[Literal["SHA-256", "MD5"], ...] = ("SHA-256", "MD5")
+    """In the order of the challenges: curl takes the first; before 7.57 it knows only MD5."""
+
+    def __post_init__(self) -> None:
+        if not is_loopback(self.host) and not self.users:
+            raise ValueError(
+                f"host {self.host} is reachable from other machines: add `users: {{NAME: password}}`"
+            )
+        if wrong := [name for name in self.users if not re.fullmatch(r'[^\s:"\\]{1,64}', name)]:
+            raise ValueError(
+                f'the user name {wrong[0]!r} is empty, too long, or has a blank, `:`, `"` or `\\` in it'
+            )
+        if len(set(self.digest_algorithms)) != len(self.digest_algorithms) or not self.digest_algorithms:
+            raise ValueError("digest_algorithms must name SHA-256, MD5, or both, each once")
+
+
+class DeliveryConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`delivery:` order and shutdown."""
+
+    order_patience: Duration = Duration(15 * 60)
+    """A call that keeps failing by itself holds the later calls of its number at most so long."""
+    live_patience: Duration = Duration(0)
+    """A live call waits for replayed older ones of its number at most so long."""
+    shutdown_deadline: Annotated[Duration, msgspec.Meta(le=600)] = Duration(20)
+    """What is being sent when the daemon stops has so long to finish."""
+
+
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`log:` to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    """`auto`: for people on a terminal, else JSON lines."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole file."""
+
+    pbx: PbxConfig = PbxConfig()
+    cel: CelConfig
+    store: StoreConfig = StoreConfig()
+    api: ApiConfig = ApiConfig()
+    delivery: DeliveryConfig = DeliveryConfig()
+    log: LogConfig = LogConfig()
+    connectors: dict[str, object] = {}
+    """Name → the options of its type."""
+    warnings: tuple[str, ...] = ()
+    """What is allowed but not good; not from the file."""
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True):
+    """The sections of the file; connectors are read by their types afterwards."""
+
+    pbx: PbxConfig = PbxConfig()
+    cel: CelConfig
+    store: StoreConfig = StoreConfig()
+    api: ApiConfig = ApiConfig()
+    delivery: DeliveryConfig = DeliveryConfig()
+    log: LogConfig = LogConfig()
+    connectors: yaml.Node | None = None
+
+
+def load(
+    path: str | Path, connector_types: Mapping[str, type], environ: Mapping[str, str] | None = None
+) -> Config:
+    """Read the file. `connector_types`: the value of `type:` → the struct of that connector's options.
+
+    Raises ConfigError with all mistakes, each `path: what is wrong (line n)`.
+    """
+    path = Path(path)
+    node = compose(path)
+    reader = Reader(path.parent, os.environ if environ is None else environ)
+    try:
+        values = reader.fields(_File, node, "")
+    except Wrong:
+        raise ConfigError(reader.mistakes, where=str(path)) from None
+    values["connectors"] = _connectors(reader, values.get("connectors"), connector_types)
+    if values["connectors"] and not reader.wrong_at("pbx") and not values.get("pbx", PbxConfig()).name:
+        reader.wrong("pbx.name", "is missing: deliveries are kept under it, and it should never change")
+    if reader.mistakes:
+        raise ConfigError(reader.mistakes, where=str(path))
+    return Config(**values, warnings=_readable_by_others(path, reader.secrets_in_file))
+
+
+def _connectors(reader: Reader, node: yaml.Node | None, known: Mapping[str, type]) -> dict[str, Any]:
+    connectors: dict[str, Any] = {}
+    try:
+        entries = reader.entries(node, "connectors")
+    except Wrong:
+        return connectors
+    for name, options in entries.items():
+        path = f"connectors.{name}"
+        if not _CONNECTOR_NAME.fullmatch(name):
+            reader.wrong(path, "the name must be letters, digits, `-` and `_`, at most 64", options)
+        try:
+            connectors[name] = _connector(reader, options, path, known)
+        except Wrong:
+            connectors[name] = None
+    return connectors
+
+
+def _connector(reader: Reader, node: yaml.Node, path: str, known: Mapping[str, type]) -> object:
+    entries = reader.entries(node, path)
+    if "type" not in entries:
+        raise reader.wrong(f"{path}.type", f"is missing{did_you_mean('', known)}", node)
+    name = reader.text(entries["type"], f"{path}.type")
+    if name not in known:
+        raise reader.wrong(f"{path}.type", f"{name!r} is unknown{did_you_mean(name, known)}", entries["type"])
+    return reader.struct(known[name], node, path, known_already=("type",))
+
+
+def _readable_by_others(path: Path, secrets: list[str]) -> tuple[str, ...]:
+    if not secrets or not path.stat().st_mode & stat.S_IROTH:
+        return ()
+    return (f"{path} holds secrets ({', '.join(secrets)}) and everybody can read it: chmod o-r {path}",)

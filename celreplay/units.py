@@ -1,0 +1,246 @@
+"""Values of the configuration that are written as text: durations, sizes, secrets, database addresses, …
+
+Each has `parse(text)`, which raises ValueError with a sentence for the admin.
+"""
+
+import ipaddress
+import math
+import re
+import zoneinfo
+from typing import ClassVar, Self
+from urllib.parse import SplitResult, unquote, urlsplit
+
+MASK = "***"
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_SECONDS = {
+    **dict.fromkeys(("ms", "millisecond", "milliseconds"), 0.001),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86_400.0),
+    **dict.fromkeys(("w", "week", "weeks"), 604_800.0),
+}
+_LONGEST = 100 * 365 * 86_400.0  # beyond it an instant in microseconds would leave 64 bits sooner or later
+_BYTES = {"": 1, "b": 1, "byte": 1, "bytes": 1}
+for _power, _letter in enumerate("kmgt", start=1):
+    _BYTES |= {_letter: 1000**_power, f"{_letter}b": 1000**_power, f"{_letter}ib": 1024**_power}
+
+
+class Duration(float):
+    """Seconds. Written as `500ms`, `15 min`, `1h 30m`, `2 days`, or a plain number of seconds."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a duration; zero is one, a negative or an endless one is not."""
+        parts = _parts_of(text)
+        if not parts or (len(parts) > 1 and any(not unit for _, unit in parts)):
+            raise ValueError(f"{text!r} is no duration: write it like 500ms, 20 s, 15 min, 8h or 2 days")
+        for _, unit in parts:
+            if (unit or "s").lower() not in _SECONDS:
+                raise ValueError(f"{unit!r} is no unit of time: use ms, s, min, h, days or weeks")
+        seconds = math.fsum(float(number) * _SECONDS[(unit or "s").lower()] for number, unit in parts)
+        if seconds > _LONGEST:
+            raise ValueError(f"{text!r} is longer than 100 years")
+        return cls(seconds)
+
+    def __str__(self) -> str:
+        """The form of the file, in the largest unit that keeps it whole: `15 min`."""
+        for unit, size in (("days", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+            if self and self % size == 0:
+                return f"{int(self // size)} {unit}"
+        return f"{self * 1000:.12g} ms" if 0 < self < 1 else f"{float(self):.12g} s"
+
+
+class Size(int):
+    """Bytes. Written as `10 MB` (1000²), `1 GiB` (1024³), or a plain number of bytes."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a size; a fraction of a byte is cut off."""
+        parts = _parts_of(text)
+        if len(parts) != 1:
+            raise ValueError(f"{text!r} is no size: write it like 512 kB, 10 MB or 1 GiB")
+        [(number, unit)] = parts
+        if unit.lower() not in _BYTES:
+            raise ValueError(f"{unit!r} is no unit of size: use kB, MB, GB, KiB, MiB or GiB")
+        bytes_ = float(number) * _BYTES[unit.lower()]
+        if bytes_ >= 2**63:
+            raise ValueError(f"{text!r} is larger than any disk")
+        return cls(bytes_)
+
+
+def _parts_of(text: str) -> list[tuple[str, str]]:
+    """`1h 30m` → [("1", "h"), ("30", "m")]; empty where anything else stands in it."""
+    text = text.strip()
+    matches = list(_AMOUNT.finditer(text))
+    return [(match[1], match[2]) for match in matches] if _AMOUNT.sub("", text) == "" else []
+
+
+class Secret:
+    """A text that is shown nowhere: only `reveal()` gives it.
+
+    It is deliberately no `str`: msgspec and json refuse to encode it, and pickle too.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Any text but the empty one."""
+        if not text:
+            raise ValueError("is empty")
+        return cls(text)
+
+    def reveal(self) -> str:
+        """The text itself, for the one place that needs it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._text == getattr(other, "_text", None)
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not to be serialised")
+
+
+class DatabaseUrl(Secret):
+    """`postgresql://user:password@host:5432/database`, `mysql://…`, `sqlite:////absolute/path`.
+
+    `str()` gives it with the password masked. Characters that mean something in a URL are written
+    percent-encoded in user and password (RFC 3986 section 2.1).
+    """
+
+    __slots__ = ()
+    schemes: ClassVar[tuple[str, ...]] = ("sqlite", "postgresql", "mysql")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A URL of one of `schemes`, with a database (or a file) in it."""
+        scheme, colon, rest = text.partition("://")
+        if not colon or scheme not in cls.schemes:
+            known = ", ".join(f"{known}://…" for known in cls.schemes)
+            raise ValueError(f"is no database address: it must begin with one of {known}")
+        if scheme == "sqlite":
+            if not rest.startswith("/") or rest == "/":
+                raise ValueError("names no file: an absolute path takes four slashes, sqlite:////path/file")
+        else:
+            _check_server(text)
+        return cls(text)
+
+    @property
+    def scheme(self) -> str:
+        """`sqlite`, `postgresql` or `mysql`."""
+        return self._text.partition(":")[0]
+
+    @property
+    def sqlite_path(self) -> str:
+        """The file of a `sqlite` URL: `sqlite:////a/b` is /a/b, `sqlite:///b` is b in the current folder."""
+        return unquote(self._text.partition("://")[2].removeprefix("/").partition("?")[0])
+
+    @property
+    def parts(self) -> SplitResult:
+        """The URL taken apart; user and password in it are still percent-encoded."""
+        return urlsplit(self._text)
+
+    @property
+    def has_password(self) -> bool:
+        """True where the address itself is a secret."""
+        return self.scheme != "sqlite" and self.parts.password is not None
+
+    def __str__(self) -> str:
+        return mask_url(self._text)
+
+
+class CelUrl(DatabaseUrl):
+    """Where Asterisk writes CEL."""
+
+    __slots__ = ()
+
+
+class StoreUrl(DatabaseUrl):
+    """Where celreplay keeps its own state."""
+
+    __slots__ = ()
+    schemes = ("sqlite", "postgresql")
+
+
+def _check_server(text: str) -> None:
+    if "#" in text:
+        raise ValueError("holds a `#`: write %23 for a `#` in a password")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError(
+            "has a wrong host or port: write / as %2F, @ as %40, : as %3A in a password"
+        ) from None
+    if port == 0:
+        raise ValueError("has port 0")
+    if not parts.path.strip("/"):
+        raise ValueError(f"names no database: {parts.scheme}://user:password@host/DATABASE")
+
+
+_CREDENTIALS = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/?#:@]*):[^\s/?#]*@")
+
+
+def mask_url(text: str) -> str:
+    """Mask the password of every `scheme://user:password@host` in a text."""
+    return _CREDENTIALS.sub(rf"\g<scheme>\g<user>:{MASK}@", text)
+
+
+class ZoneName(str):
+    """An IANA time zone, `Europe/Berlin`; empty = the host's."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A zone that this host knows."""
+        try:
+            zoneinfo.ZoneInfo(text)
+        except (ValueError, OSError, KeyError):
+            raise ValueError(
+                f"{text!r} is no time zone known here: use an IANA name such as Europe/Berlin"
+            ) from None
+        return cls(text)
+
+
+class Glob(str):
+    """A shell pattern of names, `trunk-*`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A pattern that can match something."""
+        if not text.strip() or text != text.strip():
+            raise ValueError(f"{text!r} is empty or has blanks around it")
+        if re.search(r"\[(?!!?\]?[^\]]*\])", text):
+            raise ValueError(f"{text!r} has a `[` without `]`")
+        return cls(text)
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address that only this machine reaches."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
