@@ -14,8 +14,10 @@ import msgspec
 import yaml
 
 from celreplay.errors import ConfigError
-from celreplay.reading import Reader, Wrong, compose, did_you_mean
-from celreplay.units import CelUrl, Duration, Glob, Secret, Size, StoreUrl, ZoneName, is_loopback
+from celreplay.leaves import did_you_mean
+from celreplay.reading import Reader, Wrong
+from celreplay.secret import CelUrl, Secret, StoreUrl
+from celreplay.units import Duration, Glob, Regex, Size, ZoneName, is_loopback
 
 __all__ = [
     "ApiConfig",
@@ -33,8 +35,8 @@ __all__ = [
 
 CelColumn = Literal[
     "id", "eventtype", "eventtime", "userdeftype", "cid_name", "cid_num", "cid_ani", "cid_rdnis", "cid_dnid",
-    "exten", "context", "channame", "appname", "appdata", "accountcode", "peeraccount", "uniqueid", "linkedid",
-    "userfield", "peer", "extra",
+    "exten", "context", "channame", "appname", "appdata", "accountcode", "peeraccount", "uniqueid",
+    "linkedid", "userfield", "peer", "extra",
 ]  # fmt: skip
 _SqlName = Annotated[str, msgspec.Meta(pattern=r"^[^\s\"'`;\x00]{1,128}$")]
 _Positive = Annotated[Duration, msgspec.Meta(gt=0)]
@@ -49,9 +51,9 @@ class PbxConfig(msgspec.Struct, frozen=True, kw_only=True):
     timezone: ZoneName = ZoneName("")
     """The zone of a table that holds local times, and of the dates people type; empty = the host's."""
     trunks: tuple[Glob, ...] = ()
-    """Endpoints that lead outside, e.g. `trunk-*`."""
-    extensions: re.Pattern[str] = re.compile(r"\d{2,6}")
-    """Matches the whole of an inside number."""
+    """Channel names or endpoints of outside lines: `PJSIP/trunk-*`, `sipgate*`."""
+    extensions: Regex = Regex("")
+    """Matches the whole of an inside number; empty = the names of the channels tell."""
 
 
 class CelConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,18 +156,36 @@ def load(
     Raises ConfigError with all mistakes, each `path: what is wrong (line n)`.
     """
     path = Path(path)
-    node = compose(path)
-    reader = Reader(path.parent, os.environ if environ is None else environ)
+    node = _document(path)
+    environ = os.environ if environ is None else environ
+    reader = Reader(path.parent, environ)
     try:
         values = reader.fields(_File, node, "")
     except Wrong:
         raise ConfigError(reader.mistakes, where=str(path)) from None
     values["connectors"] = _connectors(reader, values.get("connectors"), connector_types)
-    if values["connectors"] and not reader.wrong_at("pbx") and not values.get("pbx", PbxConfig()).name:
-        reader.wrong("pbx.name", "is missing: deliveries are kept under it, and it should never change")
+    if values["connectors"] and not _has_pbx_name(node, environ):
+        reader.wrong("pbx.name", "is missing: deliveries are kept under it, so it should never change")
     if reader.mistakes:
         raise ConfigError(reader.mistakes, where=str(path))
     return Config(**values, warnings=_readable_by_others(path, reader.secrets_in_file))
+
+
+def _document(path: Path) -> yaml.Node | None:
+    """The file's document. Raises ConfigError where there is none: missing, unreadable, not YAML."""
+    try:
+        return yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
+    except UnicodeDecodeError as error:
+        what = f"is not UTF-8 (byte {error.start})"
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or error}"
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        what = f"{place}not YAML: {error.problem or error.context}"
+    except (yaml.YAMLError, RecursionError) as error:
+        what = f"not YAML: {error}"
+    raise ConfigError([what], where=str(path))
 
 
 def _connectors(reader: Reader, node: yaml.Node | None, known: Mapping[str, type]) -> dict[str, Any]:
@@ -192,7 +212,17 @@ def _connector(reader: Reader, node: yaml.Node, path: str, known: Mapping[str, t
     name = reader.text(entries["type"], f"{path}.type")
     if name not in known:
         raise reader.wrong(f"{path}.type", f"{name!r} is unknown{did_you_mean(name, known)}", entries["type"])
-    return reader.struct(known[name], node, path, known_already=("type",))
+    return reader.struct(known[name], node, path, elsewhere=("type",))
+
+
+def _has_pbx_name(node: yaml.Node | None, environ: Mapping[str, str]) -> bool:
+    """Looks by itself: other mistakes in `pbx:` leave no struct to ask."""
+    quiet = Reader(Path(), environ)
+    try:
+        values = quiet.fields(PbxConfig, quiet.entries(node, "").get("pbx"), "pbx")
+    except Wrong:
+        return False
+    return bool(values.get("name")) or quiet.wrong_at("pbx.name")
 
 
 def _readable_by_others(path: Path, secrets: list[str]) -> tuple[str, ...]:

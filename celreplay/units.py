@@ -1,4 +1,4 @@
-"""Values of the configuration that are written as text: durations, sizes, secrets, database addresses, …
+"""Values of the configuration that are written as text: durations, sizes, zones, patterns.
 
 Each has `parse(text)`, which raises ValueError with a sentence for the admin.
 """
@@ -7,10 +7,12 @@ import ipaddress
 import math
 import re
 import zoneinfo
-from typing import ClassVar, Self
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import Self
 
-MASK = "***"
+from celreplay.secret import Secret
+
+__all__ = ["Duration", "Glob", "Regex", "Secret", "Size", "ZoneName", "is_loopback"]
+
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _SECONDS = {
     **dict.fromkeys(("ms", "millisecond", "milliseconds"), 0.001),
@@ -80,132 +82,6 @@ def _parts_of(text: str) -> list[tuple[str, str]]:
     return [(match[1], match[2]) for match in matches] if _AMOUNT.sub("", text) == "" else []
 
 
-class Secret:
-    """A text that is shown nowhere: only `reveal()` gives it.
-
-    It is deliberately no `str`: msgspec and json refuse to encode it, and pickle too.
-    """
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Any text but the empty one."""
-        if not text:
-            raise ValueError("is empty")
-        return cls(text)
-
-    def reveal(self) -> str:
-        """The text itself, for the one place that needs it."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self)!r})"
-
-    def __str__(self) -> str:
-        return MASK
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._text == getattr(other, "_text", None)
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-    def __bool__(self) -> bool:
-        return bool(self._text)
-
-    def __reduce__(self) -> str:
-        raise TypeError("a secret is not to be serialised")
-
-
-class DatabaseUrl(Secret):
-    """`postgresql://user:password@host:5432/database`, `mysql://…`, `sqlite:////absolute/path`.
-
-    `str()` gives it with the password masked. Characters that mean something in a URL are written
-    percent-encoded in user and password (RFC 3986 section 2.1).
-    """
-
-    __slots__ = ()
-    schemes: ClassVar[tuple[str, ...]] = ("sqlite", "postgresql", "mysql")
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """A URL of one of `schemes`, with a database (or a file) in it."""
-        scheme, colon, rest = text.partition("://")
-        if not colon or scheme not in cls.schemes:
-            known = ", ".join(f"{known}://…" for known in cls.schemes)
-            raise ValueError(f"is no database address: it must begin with one of {known}")
-        if scheme == "sqlite":
-            if not rest.startswith("/") or rest == "/":
-                raise ValueError("names no file: an absolute path takes four slashes, sqlite:////path/file")
-        else:
-            _check_server(text)
-        return cls(text)
-
-    @property
-    def scheme(self) -> str:
-        """`sqlite`, `postgresql` or `mysql`."""
-        return self._text.partition(":")[0]
-
-    @property
-    def sqlite_path(self) -> str:
-        """The file of a `sqlite` URL: `sqlite:////a/b` is /a/b, `sqlite:///b` is b in the current folder."""
-        return unquote(self._text.partition("://")[2].removeprefix("/").partition("?")[0])
-
-    @property
-    def parts(self) -> SplitResult:
-        """The URL taken apart; user and password in it are still percent-encoded."""
-        return urlsplit(self._text)
-
-    @property
-    def has_password(self) -> bool:
-        """True where the address itself is a secret."""
-        return self.scheme != "sqlite" and self.parts.password is not None
-
-    def __str__(self) -> str:
-        return mask_url(self._text)
-
-
-class CelUrl(DatabaseUrl):
-    """Where Asterisk writes CEL."""
-
-    __slots__ = ()
-
-
-class StoreUrl(DatabaseUrl):
-    """Where celreplay keeps its own state."""
-
-    __slots__ = ()
-    schemes = ("sqlite", "postgresql")
-
-
-def _check_server(text: str) -> None:
-    if "#" in text:
-        raise ValueError("holds a `#`: write %23 for a `#` in a password")
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise ValueError(
-            "has a wrong host or port: write / as %2F, @ as %40, : as %3A in a password"
-        ) from None
-    if port == 0:
-        raise ValueError("has port 0")
-    if not parts.path.strip("/"):
-        raise ValueError(f"names no database: {parts.scheme}://user:password@host/DATABASE")
-
-
-_CREDENTIALS = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/?#:@]*):[^\s/?#]*@")
-
-
-def mask_url(text: str) -> str:
-    """Mask the password of every `scheme://user:password@host` in a text."""
-    return _CREDENTIALS.sub(rf"\g<scheme>\g<user>:{MASK}@", text)
-
-
 class ZoneName(str):
     """An IANA time zone, `Europe/Berlin`; empty = the host's."""
 
@@ -235,6 +111,21 @@ class Glob(str):
             raise ValueError(f"{text!r} is empty or has blanks around it")
         if re.search(r"\[(?!!?\]?[^\]]*\])", text):
             raise ValueError(f"{text!r} has a `[` without `]`")
+        return cls(text)
+
+
+class Regex(str):
+    """A regular expression in Python's syntax."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """An expression that compiles."""
+        try:
+            re.compile(text)
+        except re.error as error:
+            raise ValueError(f"{text!r} is no regular expression: {error}") from None
         return cls(text)
 
 

@@ -1,0 +1,114 @@
+"""The log: one event a line on stderr. JSON for journald, a readable form on a terminal; no secrets in either.
+
+Events are named with dots (`delivery.settled`) and carry fields; what other libraries log by the standard
+library takes the same way.
+"""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import Literal, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from celreplay.secret import MASK, Secret, mask_url
+
+_SECRET_NAME = re.compile(
+    r"pass(word|wd|phrase)?$|secret|token|authori[sz]ation|api_?key|credential|cookie|signature|private_?key|^ha1",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"\b(Bearer|Basic|Digest)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
+_URL_SECRET = re.compile(
+    r"([?&][^=&\s]*(?:token|secret|key|password|auth)[^=&\s]*=)[^&\s\"']+", re.IGNORECASE
+)
+_DEEPEST = 4
+
+
+def configure(
+    level: str = "info",
+    form: Literal["auto", "json", "console"] = "auto",
+    *,
+    stream: TextIO | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> None:
+    """Set up structlog and the standard library's logging, for the whole process.
+
+    `auto` is the console form on a terminal, else JSON lines. Where the stream is journald's, lines carry no
+    time of their own: the journal has one.
+    """
+    stream = sys.stderr if stream is None else stream
+    console = form == "console" or (form == "auto" and stream.isatty())
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        mask_secrets,
+    ]
+    if not _is_journal(stream, os.environ if environ is None else environ):
+        shared.insert(0, structlog.processors.TimeStamper(fmt="iso", utc=not console))
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_renderer(console, stream),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(threshold)
+    logging.captureWarnings(capture=True)
+    for chatty in ("asyncio", "aiohttp.access"):
+        logging.getLogger(chatty).setLevel(max(threshold, logging.WARNING))
+
+
+def _renderer(console: bool, stream: TextIO) -> list[Processor]:
+    if console:
+        return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=28)]
+    return [structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
+
+
+def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """True where the stream is the socket in `$JOURNAL_STREAM` (systemd.exec(5): device:inode)."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Mask fields with a secret's name, and passwords and tokens inside texts and addresses."""
+    return {key: _masked(key, value, 0) for key, value in event.items()}
+
+
+def _masked(key: object, value: object, depth: int) -> object:
+    if isinstance(key, str) and _SECRET_NAME.search(key) and not isinstance(value, bool | int | float | None):
+        return MASK
+    if isinstance(value, str):
+        return _mask_text(value)
+    if isinstance(value, Secret):
+        return str(value)
+    if depth < _DEEPEST and isinstance(value, Mapping):
+        return {inner: _masked(inner, item, depth + 1) for inner, item in value.items()}
+    if depth < _DEEPEST and isinstance(value, list | tuple):
+        return [_masked(None, item, depth + 1) for item in value]
+    return value
+
+
+def _mask_text(text: str) -> str:
+    return _URL_SECRET.sub(rf"\1{MASK}", _BEARER.sub(rf"\1 {MASK}", mask_url(text)))
