@@ -111,10 +111,15 @@ async def _streamed(
 
 def _add(grouper: Grouper, rows: Sequence[CelEvent], reached: int, end: int) -> int:
     """Add rows; well behind the period only those of calls that are open. The eventtime reached."""
+    known: set[str] | None = None
     for row in rows:
         reached = max(reached, row.eventtime)
-        if reached < end + LATE_ROWS or grouper.knows(row):
-            grouper.add(row, row.eventtime)
+        if reached >= end + LATE_ROWS:
+            known = set(grouper.open_keys()) if known is None else known
+            if known.isdisjoint((row.linkedid, row.uniqueid)):
+                continue
+            known.update((row.linkedid, row.uniqueid))
+        grouper.add(row, row.eventtime)
     return reached
 
 

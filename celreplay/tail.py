@@ -18,18 +18,18 @@ from celreplay.waiting import first_of
 
 _log = structlog.get_logger(__name__)
 
-PAGE = 2_000
-"""Rows read at once: some 40 ms of work, after which the other tasks have their turn."""
 _LONGEST_PAUSE = 30.0
 _CHECK_TABLE_EVERY = 60.0
 
 
 class TailOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds all, but for `start`."""
+    """How the table is followed; durations in seconds."""
 
     poll_interval: float = 1.0
     grace: float = 3.0
     stale_after: float = 28_800.0
+    page: int = 2_000
+    """Rows read at once: some 40 ms of work, after which other tasks have their turn."""
     start: int | None = None
     """Where the first start begins, microseconds UTC; None = now."""
 
@@ -90,9 +90,9 @@ class Tail:
         """Read one page and store what it finished; True when the table had more than a page."""
         if not self._started:
             await self._begin()
-        rows = await self._source.rows_after(self._position, PAGE)
+        rows = await self._source.rows_after(self._position, self._options.page)
         now = self._clock.now()
-        more = len(rows) >= PAGE
+        more = len(rows) >= self._options.page
         self._take_in(rows, now)
         self._caught_up = not more
         horizon = now if self._caught_up else min(self._frontier, now)
