@@ -1,0 +1,175 @@
+"""What became of a call and of each leg: hangup causes, who hung up, the code a CRM knows. Pure."""
+
+from celreplay.calls.legs import LegStory, Story
+from celreplay.calls.model import Disposition, HangupBy
+from celreplay.cel.channel import Channel
+from celreplay.cel.events import EventType
+
+# Asterisk's causes (Q.850). A leg that the PBX takes back ends with 0, 16, 26 or 127, whatever the version.
+_TAKEN_BACK = frozenset({0, 16, 26, 127})
+_NOBODY_THERE = frozenset({0, 18, 19})
+_BUSY_STATUS = {"BUSY": 17, "CONGESTION": 34, "CHANUNAVAIL": 20, "NOANSWER": 0}
+# hangup causes to SIP codes, the way back of chan_pjsip and chan_sip
+_SIP = {
+    1: 404, 2: 404, 3: 404, 17: 486, 18: 408, 19: 480, 20: 480, 21: 403, 22: 410, 27: 502, 28: 484, 29: 501,
+    34: 503, 38: 500, 42: 503, 44: 503, 58: 488, 88: 488, 102: 504,
+}  # fmt: skip
+_SPEAKING = frozenset(
+    {"background", "playback", "echo", "read", "ivrdemo", "sayalpha", "saynumber", "voicemailmain"}
+)
+
+
+def leg_disposition(leg: LegStory) -> Disposition:
+    """Answered, or by the leg's cause: the boundaries differ between phones and outside lines."""
+    if leg.talks:
+        return Disposition.ANSWERED
+    cause = leg.channel.cause
+    if cause is None or cause in _TAKEN_BACK:
+        return Disposition.NO_ANSWER
+    if cause == 17 or (cause == 21 and not leg.outside):
+        return Disposition.BUSY
+    if cause == 19 or (cause in _NOBODY_THERE and not leg.outside):
+        return Disposition.NO_ANSWER
+    return Disposition.FAILED
+
+
+def call_disposition(story: Story) -> Disposition:
+    """The first of: somebody talked, voicemail, a queue, what the phones said, what the dialplan did."""
+    if story.persons or story.conference() is not None:
+        return Disposition.ANSWERED
+    if mailbox_of(story) is not None:
+        return Disposition.VOICEMAIL
+    if queue_of(story) is not None:
+        return Disposition.ABANDONED
+    if story.legs:
+        return _of_legs(story)
+    return _without_legs(story)
+
+
+def _of_legs(story: Story) -> Disposition:
+    legs = [leg for leg in story.legs if not _forwarded(leg)] or story.legs
+    if all(leg.channel.cause is None for leg in legs):
+        told = _told_by_dialplan(story)
+        if told is not None:
+            return told
+    found = {leg_disposition(leg) for leg in legs}
+    for disposition in (Disposition.NO_ANSWER, Disposition.BUSY):
+        if disposition in found:
+            return disposition
+    return Disposition.FAILED
+
+
+def _forwarded(leg: LegStory) -> bool:
+    return leg.channel.cause == 23  # 302: the phone sent the call on
+
+
+def _told_by_dialplan(story: Story) -> Disposition | None:
+    """Without causes: the application or the exten (`s-BUSY`, a habit of FreePBX) the caller went to."""
+    caller = story.caller.channel
+    status = caller.last_exten.partition("s-")[2] if caller.last_exten.startswith("s-") else ""
+    if caller.app("busy") or status == "BUSY":
+        return Disposition.BUSY
+    if status == "NOANSWER":
+        return Disposition.NO_ANSWER
+    if caller.app("congestion") or status in _BUSY_STATUS:
+        return Disposition.FAILED
+    return None
+
+
+def _without_legs(story: Story) -> Disposition:
+    caller = story.caller.channel
+    if story.click:
+        speaks = caller.answered_at is not None and caller.app(*_SPEAKING) is not None
+        return Disposition.IVR_ONLY if speaks else Disposition.NO_ANSWER
+    if caller.answered_at is not None or caller.app(*_SPEAKING):
+        return Disposition.IVR_ONLY
+    if caller.cause == 17 or caller.app("busy"):
+        return Disposition.BUSY
+    if caller.app("congestion") or caller.cause in _SIP:
+        return Disposition.FAILED
+    if caller.source == caller.name:
+        return Disposition.NO_ANSWER
+    return Disposition.UNKNOWN
+
+
+def deciding_cause(story: Story, disposition: Disposition) -> int | None:
+    """The caller's cause; where a leg's refusal decided (the caller's channel may show another one), the leg's."""
+    if disposition in (Disposition.BUSY, Disposition.FAILED):
+        for leg in reversed(story.legs):
+            if leg.channel.cause is not None and leg_disposition(leg) is disposition:
+                return leg.channel.cause
+    persons = story.persons
+    caller = story.caller.channel
+    if caller.cause is not None and not (persons and persons[-1].channel.ended_seq > caller.ended_seq + 8):
+        return caller.cause
+    last = max((leg.channel for leg in story.legs), key=_ended_seq, default=caller)
+    return last.cause if last.cause is not None else caller.cause
+
+
+def hangup_by(story: Story) -> HangupBy | None:
+    """From hangupsource of those who were there last: a channel's name, or nothing for the PBX."""
+    caller = story.caller.channel
+    there = sorted([caller, *(leg.channel for leg in story.persons)], key=_last_talk)[-2:]
+    sources = [channel.source for channel in (caller, *there) if channel.source is not None]
+    for source in sources:
+        if source == caller.name:
+            return HangupBy.CALLER
+        if source.startswith("dialplan/"):
+            return HangupBy.PBX
+        if source:
+            return HangupBy.CALLEE
+    return HangupBy.PBX if sources else None
+
+
+def sip_code(story: Story, disposition: Disposition) -> int | None:
+    """The code that CRMs of telephony know: 200, 304 for missed, else what the refusing side would have said."""
+    if disposition is Disposition.ANSWERED:
+        return 200
+    if disposition is Disposition.UNKNOWN:
+        return None
+    causes = [leg.channel.cause for leg in story.legs]
+    if disposition is Disposition.BUSY:
+        return 603 if 21 in causes and 17 not in causes else 486
+    if disposition is Disposition.FAILED:
+        cause = deciding_cause(story, disposition)
+        return _SIP.get(cause, 503) if cause is not None else 503
+    return 480 if disposition is Disposition.NO_ANSWER and causes and set(causes) == {19} else 304
+
+
+def mailbox_of(story: Story) -> str | None:
+    """The mailbox of the first VoiceMail."""
+    for channel in story.channels:
+        app = channel.app("voicemail")
+        if app:
+            return app.data.partition(",")[0].partition("&")[0].partition("@")[0]
+    return None
+
+
+def queue_of(story: Story) -> str | None:
+    """The first queue entered. Without application rows the exten of a leg that a queue called names it."""
+    found = [app for channel in story.channels if (app := channel.app("queue"))]
+    if found:
+        return min(found, key=_app_seq).data.partition(",")[0]
+    for channel in story.channels:
+        if channel.app("appqueue"):
+            return _queue_exten(story, channel)
+    return None
+
+
+def _queue_exten(story: Story, channel: Channel) -> str:
+    for row in story.scene.rows:
+        if row.uniqueid == channel.uniqueid and row.eventtype != EventType.CHAN_START and row.exten.isdigit():
+            return row.exten
+    return ""
+
+
+def _app_seq(app: object) -> int:
+    return int(getattr(app, "seq", 0))
+
+
+def _ended_seq(channel: Channel) -> int:
+    return channel.ended_seq if channel.ended_at is not None else -1
+
+
+def _last_talk(channel: Channel) -> int:
+    return max((stay.left_seq for stay in channel.talks), default=-1)

@@ -1,0 +1,176 @@
+"""The parties of one call: who began it, and each party rung or talked to. Pure."""
+
+import msgspec
+
+from celreplay.calls.families import Family
+from celreplay.calls.parties import Parties, Party
+from celreplay.calls.talk import Interval, talks_of
+from celreplay.cel.channel import CONFERENCES, Channel, Scene
+from celreplay.cel.names import epoch_of, local_partner
+from celreplay.times import SECOND
+
+_HALF_A_DAY = 43_200 * SECOND
+
+
+class LegStory(msgspec.Struct, kw_only=True, eq=False):
+    """One party rung or talked to."""
+
+    channel: Channel
+    outside: bool
+    number: str | None
+    rang_at: int | None
+    talks: list[Interval]
+    answered_at: int | None = None
+
+
+class Story(msgspec.Struct, kw_only=True, eq=False):
+    """What one call consists of."""
+
+    scene: Scene
+    family: Family
+    parties: Parties
+    caller: Party
+    click: bool
+    """Begun by the PBX calling the extension first (AMI Originate)."""
+    started_at: int
+    legs: list[LegStory]
+    """In time order, without conferences and voicemail."""
+
+    @property
+    def persons(self) -> list[LegStory]:
+        """Those who talked, first answered first."""
+        return sorted((leg for leg in self.legs if leg.talks), key=_answer)
+
+    @property
+    def channels(self) -> list[Channel]:
+        """All channels of the call, Local halves too."""
+        return [self.family.origin, *self.family.members]
+
+    def conference(self) -> str | None:
+        """The conference the caller was in; empty where its number is unknown."""
+        caller = self.caller.channel
+        app = caller.app(*CONFERENCES)
+        if app:
+            return app.data.partition(",")[0]
+        return "" if any(stay.app in CONFERENCES for stay in caller.stays) else None
+
+    def conference_talks(self) -> list[Interval]:
+        """The caller's time in conferences."""
+        caller = self.caller.channel
+        last = self.scene.rows[-1].eventtime
+        found = [
+            (stay.enter, last if stay.leave is None else stay.leave)
+            for stay in caller.stays
+            if stay.app in CONFERENCES
+        ]
+        app = None if found else caller.app(*CONFERENCES)
+        if app:  # MeetMe has no bridge
+            found = [(app.at, last if caller.ended_at is None else caller.ended_at)]
+        return [(start, max(start, end)) for start, end in found]
+
+
+def tell(scene: Scene, parties: Parties, family: Family) -> Story:
+    """Find the caller and the legs of a family."""
+    origin = family.origin
+    caller, click = _caller(parties, family)
+    started_at = _start(origin, scene)
+    legs = [
+        _leg(scene, family, party, started_at)
+        for channel in family.members
+        if (party := parties.by_id.get(channel.uniqueid))
+        and party is not caller
+        and channel.uniqueid not in family.consultants
+        and (party.called or channel.uniqueid in family.joiners)
+    ]
+    legs = [leg for leg in legs if leg.talks or leg.rang_at is not None]
+    return Story(
+        scene=scene,
+        family=family,
+        parties=parties,
+        caller=caller,
+        click=click,
+        started_at=started_at,
+        legs=legs,
+    )
+
+
+def _caller(parties: Parties, family: Family) -> tuple[Party, bool]:
+    origin = family.origin
+    party = parties.by_id.get(origin.uniqueid)
+    if party is None:  # a Local channel: who is called first at its far end is the one who began
+        called = [
+            parties.by_id[member.uniqueid] for member in family.members if member.uniqueid in parties.by_id
+        ]
+        inside = [other for other in called if not other.outside]
+        first = (inside or called)[:1]
+        return (first[0] if first else Party(channel=origin, outside=None, number=None, called=False)), True
+    originated = origin.app("appdial2") is not None or (
+        origin.started and origin.exten == "s" and not party.outside
+    )
+    return party, originated
+
+
+def _leg(scene: Scene, family: Family, party: Party, started_at: int) -> LegStory:
+    channel = party.channel
+    joined = channel.uniqueid in family.joiners
+    talks = _talks(scene, family, channel)
+    rang_at = None if joined else max(started_at, _start(channel, scene))
+    answered_at = None
+    if talks:
+        entered = min(talks)[0]
+        answered_at = channel.answered_at
+        if answered_at is None or joined or answered_at > entered:
+            answered_at = entered
+    return LegStory(
+        channel=channel,
+        outside=bool(party.outside),
+        number=party.number,
+        rang_at=rang_at,
+        talks=talks,
+        answered_at=answered_at,
+    )
+
+
+def _talks(scene: Scene, family: Family, channel: Channel) -> list[Interval]:
+    if scene.bridges:
+        return talks_of(channel, scene) if _is_connected(scene, channel) else []
+    origin = family.origin
+    if channel.answered_at is None or (origin.answered_at is None and origin.started):
+        return []
+    if origin.dialstatus not in ("", "ANSWER"):
+        return []
+    end = channel.ended_at if channel.ended_at is not None else scene.rows[-1].eventtime
+    return [(channel.answered_at, max(channel.answered_at, end))]
+
+
+def _is_connected(scene: Scene, channel: Channel) -> bool:
+    """False for a phone that answered a Local channel whose other half nobody took: another one was faster."""
+    bridges = {stay.bridge for stay in channel.stays if stay.bridge}
+    others = [
+        other
+        for other in scene.channels.values()
+        if other is not channel and any(stay.bridge in bridges for stay in other.stays)
+    ]
+    if not others or any(not other.local for other in others):
+        return True
+    halves = {local_partner(other.name) for other in others} | {other.name for other in others}
+    return any(
+        other.name in halves and any(stay.bridge not in bridges for stay in other.stays)
+        for other in scene.channels.values()
+        if other.local
+    )
+
+
+def _start(channel: Channel, scene: Scene) -> int:
+    """When the channel began. Without its CHAN_START only the second is known, from its uniqueid."""
+    if channel.started:
+        return channel.first_at
+    epoch = epoch_of(channel.uniqueid)
+    if epoch is None or not 0 <= channel.first_at - epoch * SECOND < _HALF_A_DAY:
+        return channel.first_at
+    within = channel.first_at - epoch * SECOND < SECOND
+    return channel.first_at if within and scene.rows else epoch * SECOND
+
+
+def _answer(leg: LegStory) -> tuple[int, int]:
+    return (leg.answered_at or 0, leg.channel.answered_seq)

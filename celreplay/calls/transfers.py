@@ -1,0 +1,237 @@
+"""How a call came from one party to another: the transfer rows, and what happened without one. Pure."""
+
+from celreplay.calls.dispositions import leg_disposition, mailbox_of
+from celreplay.calls.legs import LegStory, Story
+from celreplay.calls.model import Transfer, TransferType
+from celreplay.cel.channel import fields_of, text_of
+from celreplay.cel.events import CelEvent, EventType
+from celreplay.cel.names import endpoint_of, is_local
+from celreplay.times import SECOND, Instant
+
+_SOON = 2 * SECOND
+_ALONE = SECOND // 2
+
+
+def transfers_of(story: Story) -> list[Transfer]:
+    """All transfers of the call in time order."""
+    ids = {channel.uniqueid for channel in story.channels}
+    marks = [(seq, event) for seq, event in story.scene.marks if event.uniqueid in ids]
+    found: list[tuple[int, Transfer]] = []
+    for index, (seq, event) in enumerate(marks):
+        until = min((later for later, other in marks[index + 1 :] if _moves(other)), default=1 << 60)
+        if event.eventtype == EventType.BLINDTRANSFER and not _parks(seq, event, marks):
+            found.append((seq, _blind(story, seq, event, until)))
+        elif event.eventtype == EventType.ATTENDEDTRANSFER:
+            found.append((seq, _attended(story, seq, event)))
+        elif event.eventtype == EventType.PARK_START:
+            found.append((seq, _park(story, seq, event, marks)))
+    if not any(transfer.type is TransferType.ATTENDED for _, transfer in found):
+        found += _merged_into(story, ids)
+    if not found:
+        found = _unannounced(story)
+    return [transfer for _, transfer in sorted(found, key=_seq)]
+
+
+def _moves(event: CelEvent) -> bool:
+    return event.eventtype in (EventType.BLINDTRANSFER, EventType.ATTENDEDTRANSFER, EventType.PARK_START)
+
+
+def _parks(seq: int, event: CelEvent, marks: list[tuple[int, CelEvent]]) -> bool:
+    """A blind transfer to the parking exten: PARK_START of the party transferred follows at once."""
+    transferee = text_of(fields_of(event), "transferee_channel_uniqueid")
+    return any(
+        other.eventtype == EventType.PARK_START
+        and later > seq
+        and other.eventtime - event.eventtime < _SOON
+        and transferee in ("", other.uniqueid)
+        for later, other in marks
+    )
+
+
+def _blind(story: Story, seq: int, event: CelEvent, until: int) -> Transfer:
+    to = text_of(fields_of(event), "extension") or None
+    legs = [leg for leg in story.legs if seq < leg.channel.seq < until]
+    if to is None and legs:
+        to = legs[0].number
+    return Transfer(
+        type=TransferType.BLIND,
+        at=Instant(event.eventtime),
+        by=story.parties.number(event.uniqueid),
+        to=to,
+        result=_result(story, legs),
+    )
+
+
+def _result(story: Story, legs: list[LegStory]) -> str:
+    dispositions = [leg_disposition(leg).value for leg in legs]
+    for result in ("answered", "no_answer", "busy"):
+        if result in dispositions:
+            return "voicemail" if result != "answered" and mailbox_of(story) is not None else result
+    if mailbox_of(story) is not None:
+        return "voicemail"
+    if story.conference() is not None:
+        return "answered"
+    return "failed" if dispositions else "no_answer"
+
+
+def _attended(story: Story, seq: int, event: CelEvent) -> Transfer:
+    fields = fields_of(event)
+    target = _target(story, seq, event, text_of(fields, "transfer_target_channel_uniqueid"))
+    leg = next((leg for leg in story.legs if leg.channel.uniqueid == target), None)
+    number = story.parties.number(target)
+    if leg is None:
+        result = "answered" if number else None
+    else:
+        result = "answered" if leg.talks else leg_disposition(leg).value
+    by = story.parties.number(event.uniqueid)
+    return Transfer(type=TransferType.ATTENDED, at=Instant(event.eventtime), by=by, to=number, result=result)
+
+
+def _target(story: Story, seq: int, event: CelEvent, named: str) -> str:
+    """The uniqueid of who got the call. The row may name a Local half, or nobody (`N/A`, a race on 16.28):
+    then it is the leg begun last before the transfer that still lives and is not the transferer."""
+    channels = story.scene.channels
+    if named in story.parties.by_id:
+        return named
+    first = channels[event.uniqueid].number if event.uniqueid in channels else ""
+    for leg in reversed(story.legs):
+        channel = leg.channel
+        if (
+            channel.seq < seq < channel.ended_seq
+            and channel.uniqueid != event.uniqueid
+            and channel.number != first
+        ):
+            return channel.uniqueid
+    return ""
+
+
+def _merged_into(story: Story, ids: set[str]) -> list[tuple[int, Transfer]]:
+    """An attended transfer whose row stands in the other of two calls that were joined."""
+    found = []
+    for seq, event in story.scene.marks:
+        fields = fields_of(event)
+        if event.eventtype != EventType.ATTENDEDTRANSFER or event.uniqueid in ids:
+            continue
+        if ids & {text_of(fields, "channel2_uniqueid"), text_of(fields, "transfer_target_channel_uniqueid")}:
+            to = story.parties.number(text_of(fields, "transferee_channel_uniqueid"))
+            by = story.parties.number(event.uniqueid)
+            found.append(
+                (
+                    seq,
+                    Transfer(
+                        type=TransferType.ATTENDED,
+                        at=Instant(event.eventtime),
+                        by=by,
+                        to=to,
+                        result="answered" if to else None,
+                    ),
+                )
+            )
+    return found
+
+
+def _park(story: Story, seq: int, event: CelEvent, marks: list[tuple[int, CelEvent]]) -> Transfer:
+    parker = endpoint_of(text_of(fields_of(event), "parker_dial_string")) or None
+    by = _number_of_endpoint(story, parker)
+    end = next(
+        (
+            other
+            for later, other in marks
+            if later > seq and other.eventtype == EventType.PARK_END and other.uniqueid == event.uniqueid
+        ),
+        None,
+    )
+    after = [leg for leg in story.legs if leg.channel.last_seq > seq and leg.channel.seq > seq]
+    to: str | None = None
+    result = "no_answer"
+    if end is not None:
+        retriever = story.parties.by_name.get(text_of(fields_of(end), "retriever"))
+        if retriever is not None:
+            to, result = retriever.number, "answered"
+        elif after:
+            to, result = after[0].number, _result(story, after[:1])
+    elif after and after[0].talks:
+        to, result = after[0].number, "answered"
+    return Transfer(type=TransferType.PARK, at=Instant(event.eventtime), by=by, to=to, result=result)
+
+
+def _number_of_endpoint(story: Story, endpoint: str | None) -> str | None:
+    for leg in story.legs:
+        if leg.channel.endpoint == endpoint:
+            return leg.number
+    return endpoint
+
+
+def _unannounced(story: Story) -> list[tuple[int, Transfer]]:
+    """Forwards by the phone (302) or the dialplan, and AMI Redirect, which writes no row of its own."""
+    forward = _forward(story)
+    if forward is not None:
+        return [forward]
+    redirect = _redirect(story)
+    return [redirect] if redirect is not None else []
+
+
+def forwarded_leg(story: Story) -> LegStory | None:
+    """The first outside leg that a call from outside, or to an inside number, was sent on to: a FORWARD row,
+    or no phone rang any more when it began."""
+    told = any(event.eventtype == EventType.FORWARD for _, event in story.scene.marks)
+    for leg in story.legs:
+        if leg.outside and leg.rang_at is not None and _comes_alone(story, leg, told=told):
+            return leg
+    return None
+
+
+def _comes_alone(story: Story, leg: LegStory, *, told: bool) -> bool:
+    before = [other for other in story.legs if other.channel.seq < leg.channel.seq and not other.outside]
+    if any(other.talks for other in before):
+        return False
+    begun = leg.rang_at or 0
+    return told or all(
+        other.channel.ended_at is not None and other.channel.ended_at <= begun + _ALONE for other in before
+    )
+
+
+def _forward(story: Story) -> tuple[int, Transfer] | None:
+    if story.click or not (story.caller.outside or _called_inside(story)):
+        return None
+    leg = forwarded_leg(story)
+    if leg is None:
+        return None
+    before = [other for other in story.legs if other.channel.seq < leg.channel.seq and not other.outside]
+    return leg.channel.seq, Transfer(
+        type=TransferType.FORWARD,
+        at=Instant(leg.rang_at or 0),
+        by=before[-1].number if before else None,
+        to=leg.number,
+        result=leg_disposition(leg).value,
+    )
+
+
+def _called_inside(story: Story) -> bool:
+    return any(not leg.outside for leg in story.legs)
+
+
+def _redirect(story: Story) -> tuple[int, Transfer] | None:
+    """Somebody talked, was cut off by the PBX, and the caller rang another phone."""
+    persons = story.persons
+    if not persons or is_local(story.caller.channel.name):
+        return None
+    first = persons[0].channel
+    if first.source not in ("", None) or first.ended_at is None:
+        return None
+    for leg in story.legs:
+        channel = leg.channel
+        if channel.seq > max((stay.left_seq for stay in first.talks), default=1 << 60) and not (
+            story.caller.channel.ended_seq < channel.seq
+        ):
+            return channel.seq, Transfer(
+                type=TransferType.REDIRECT,
+                at=Instant(max(end for _, end in persons[0].talks)),
+                to=leg.number,
+                result=leg_disposition(leg).value,
+            )
+    return None
+
+
+def _seq(item: tuple[int, Transfer]) -> int:
+    return item[0]

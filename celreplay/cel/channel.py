@@ -1,0 +1,298 @@
+"""Rows folded into channels: what each channel was, when it lived, which bridges it was in. Pure."""
+
+import re
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from celreplay.cel.events import CelEvent, EventType, extra_of
+from celreplay.cel.names import endpoint_of, is_local, is_message, is_somebody
+
+_PAIRS = re.compile(r'"(\w+)":\s*(?:"([^"\\]*)"|(-?\d+))')
+_ENDED_BRIDGES = frozenset({"holding_bridge"})
+CONFERENCES = frozenset({"confbridge", "meetme"})
+
+
+class Stay(msgspec.Struct, gc=False):
+    """A channel's time in one bridge."""
+
+    bridge: str
+    technology: str
+    app: str
+    """What ran on the channel when it entered, lower case."""
+    seq: int
+    enter: int
+    leave: int | None = None
+    """None: the rows stop while it is there."""
+    left_seq: int = 1 << 60
+
+    @property
+    def parked(self) -> bool:
+        """In a parking lot, or another bridge in which nobody talks."""
+        return self.technology in _ENDED_BRIDGES
+
+
+class App(msgspec.Struct, frozen=True, gc=False):
+    """An application a channel was in, as far as rows show it."""
+
+    seq: int
+    at: int
+    name: str
+    """Lower case."""
+    data: str
+
+
+class Channel(msgspec.Struct, kw_only=True, eq=False):
+    """What the rows of one uniqueid say. `seq` counts the rows of the group in the order of writing."""
+
+    uniqueid: str
+    name: str
+    linkedids: list[str]
+    """Every linkedid it was under, in time order."""
+    seq: int
+    first_at: int
+    last_at: int
+    last_seq: int
+    real: bool
+    local: bool
+    endpoint: str
+    started: bool = False
+    """Its CHAN_START was written."""
+    number: str = ""
+    """cid_num of its first row: rewritten by the dialplan later on."""
+    caller_name: str = ""
+    exten: str = ""
+    context: str = ""
+    dnid: str = ""
+    last_number: str = ""
+    last_exten: str = ""
+    ani: str = ""
+    accountcode: str = ""
+    userfield: str = ""
+    answered_at: int | None = None
+    answered_seq: int = 1 << 60
+    answered_by_app: str = ""
+    """The application in the row of its first ANSWER, lower case."""
+    ended_at: int | None = None
+    ended_seq: int = 1 << 60
+    cause: int | None = None
+    source: str | None = None
+    """hangupsource: the channel that hung up, empty for the PBX, None where no row tells."""
+    dialstatus: str = ""
+    parking: bool = False
+    """Between its PARK_START and PARK_END."""
+    stays: list[Stay] = msgspec.field(default_factory=list)
+    apps: list[App] = msgspec.field(default_factory=list)
+    streams: list[CelEvent] = msgspec.field(default_factory=list)
+    """STREAM_BEGIN and STREAM_END."""
+
+    def app(self, *names: str) -> App | None:
+        """The first application of one of these names (lower case)."""
+        for app in self.apps:
+            if app.name in names:
+                return app
+        return None
+
+    @property
+    def talks(self) -> list[Stay]:
+        """Stays in bridges of conversation."""
+        return [stay for stay in self.stays if not stay.parked]
+
+
+class Scene(msgspec.Struct, kw_only=True):
+    """A group of rows, read."""
+
+    rows: Sequence[CelEvent]
+    channels: dict[str, Channel]
+    marks: list[tuple[int, CelEvent]]
+    """Transfers, pickups, parking, forwards and user events, each with its seq."""
+    bridges: bool = False
+    """Some BRIDGE_ENTER was written: the table has bridge events."""
+    streams: bool = False
+    """Rows that only Asterisk 18 and later writes are there."""
+    broken: int = 0
+    """How many `extra` were cut or broken."""
+
+
+def fields_of(event: CelEvent) -> dict[str, object]:
+    """What is in `extra`; of one that a short column has cut, the pairs that are whole."""
+    found = extra_of(event)
+    if found or not event.extra:
+        return found
+    return {key: int(number) if number else text for key, text, number in _PAIRS.findall(event.extra)}
+
+
+def text_of(fields: dict[str, object], key: str) -> str:
+    """A text among the fields; empty where there is none. Asterisk writes `N/A` for one it does not know."""
+    value = fields.get(key)
+    return value if isinstance(value, str) and value != "N/A" else ""
+
+
+def read(rows: Sequence[CelEvent]) -> Scene:
+    """Fold rows, which must be in the order of writing, into channels."""
+    scene = Scene(rows=rows, channels={}, marks=[])
+    channels = scene.channels
+    for seq, event in enumerate(rows):
+        if is_message(event.channame):
+            continue
+        eventtype = "USER_DEFINED" if event.user_defined else event.eventtype
+        channel = channels.get(event.uniqueid)
+        if channel is None:
+            if eventtype == _LINKEDID_END:
+                continue  # tells nothing about a channel without other rows
+            channel = channels[event.uniqueid] = _new(seq, event)
+        elif eventtype != _LINKEDID_END:
+            _update(channel, seq, event)
+        handle = _HANDLERS.get(eventtype)
+        if handle is not None:
+            handle(scene, channel, seq, event)
+    return scene
+
+
+def _new(seq: int, event: CelEvent) -> Channel:
+    name = event.channame
+    channel = Channel(
+        uniqueid=event.uniqueid,
+        name=name,
+        linkedids=[event.linkedid],
+        seq=seq,
+        first_at=event.eventtime,
+        last_at=event.eventtime,
+        last_seq=seq,
+        real=is_somebody(name),
+        local=is_local(name),
+        endpoint=endpoint_of(name),
+        number=event.cid_num,
+        caller_name=event.cid_name,
+        exten=event.exten,
+        context=event.context,
+    )
+    _update(channel, seq, event)
+    return channel
+
+
+def _update(channel: Channel, seq: int, event: CelEvent) -> None:
+    if event.linkedid != channel.linkedids[-1]:
+        channel.linkedids.append(event.linkedid)
+    channel.last_seq = seq
+    if event.eventtime > channel.last_at:
+        channel.last_at = event.eventtime
+    channel.last_number = event.cid_num
+    channel.last_exten = event.exten
+    channel.dnid = channel.dnid or event.cid_dnid
+    channel.ani = channel.ani or event.cid_ani
+    channel.accountcode = event.accountcode or channel.accountcode
+    channel.userfield = event.userfield or channel.userfield
+    if event.appname:
+        name, apps = event.appname.lower(), channel.apps
+        if not apps or apps[-1].data != event.appdata or apps[-1].name != name:
+            apps.append(App(seq, event.eventtime, name, event.appdata))
+
+
+def _chan_start(_: Scene, channel: Channel, __: int, event: CelEvent) -> None:
+    channel.started = True
+    channel.first_at = event.eventtime
+
+
+def _answer(_: Scene, channel: Channel, seq: int, event: CelEvent) -> None:
+    if channel.answered_at is None:
+        channel.answered_at = event.eventtime
+        channel.answered_seq = seq
+        channel.answered_by_app = event.appname.lower()
+
+
+def _hangup(_: Scene, channel: Channel, seq: int, event: CelEvent) -> None:
+    fields = fields_of(event)
+    cause = fields.get("hangupcause")
+    channel.cause = cause if isinstance(cause, int) else None
+    if "hangupsource" in fields:
+        channel.source = text_of(fields, "hangupsource")
+    channel.dialstatus = text_of(fields, "dialstatus")
+    channel.ended_at, channel.ended_seq = event.eventtime, seq
+    _leave(channel, seq, event.eventtime)
+
+
+def _chan_end(_: Scene, channel: Channel, seq: int, event: CelEvent) -> None:
+    if channel.ended_at is None:
+        channel.ended_at, channel.ended_seq = event.eventtime, seq
+        _leave(channel, seq, event.eventtime)
+
+
+def _bridge_enter(scene: Scene, channel: Channel, seq: int, event: CelEvent) -> None:
+    scene.bridges = True
+    fields = fields_of(event)
+    _leave(channel, seq, event.eventtime)
+    channel.stays.append(
+        Stay(
+            text_of(fields, "bridge_id"),
+            text_of(fields, "bridge_technology") or ("holding_bridge" if channel.parking else ""),
+            event.appname.lower(),
+            seq,
+            event.eventtime,
+        )
+    )
+
+
+def _bridge_exit(scene: Scene, channel: Channel, seq: int, event: CelEvent) -> None:
+    stays = channel.stays
+    if stays and stays[-1].leave is None:
+        _leave(channel, seq, event.eventtime)
+    elif not stays:  # its BRIDGE_ENTER was lost; it cannot have entered before it answered
+        fields = fields_of(event)
+        since = channel.answered_at if channel.answered_at is not None else channel.first_at
+        stay = Stay(text_of(fields, "bridge_id"), "", event.appname.lower(), channel.seq, since)
+        stays.append(stay)
+        scene.bridges = True
+        _leave(channel, seq, event.eventtime)
+
+
+def _leave(channel: Channel, seq: int, at: int) -> None:
+    if channel.stays and channel.stays[-1].leave is None:
+        stay = channel.stays[-1]
+        stay.leave, stay.left_seq = max(at, stay.enter), seq
+
+
+def _stream(scene: Scene, channel: Channel, _: int, event: CelEvent) -> None:
+    scene.streams = True
+    channel.streams.append(event)
+
+
+def _new_asterisk(scene: Scene, _: Channel, __: int, ___: CelEvent) -> None:
+    scene.streams = True
+
+
+def _park_start(scene: Scene, channel: Channel, seq: int, event: CelEvent) -> None:
+    _leave(channel, seq, event.eventtime)
+    channel.parking = True
+    _mark(scene, channel, seq, event)
+
+
+def _park_end(scene: Scene, channel: Channel, seq: int, event: CelEvent) -> None:
+    channel.parking = False
+    _mark(scene, channel, seq, event)
+
+
+def _mark(scene: Scene, _: Channel, seq: int, event: CelEvent) -> None:
+    scene.marks.append((seq, event))
+
+
+_LINKEDID_END = EventType.LINKEDID_END.value
+_HANDLERS: dict[str, Callable[[Scene, Channel, int, CelEvent], None]] = {
+    EventType.CHAN_START: _chan_start,
+    EventType.ANSWER: _answer,
+    EventType.HANGUP: _hangup,
+    EventType.CHAN_END: _chan_end,
+    EventType.BRIDGE_ENTER: _bridge_enter,
+    EventType.BRIDGE_EXIT: _bridge_exit,
+    EventType.STREAM_BEGIN: _stream,
+    EventType.STREAM_END: _stream,
+    EventType.DTMF: _new_asterisk,
+    EventType.LOCAL_OPTIMIZE_BEGIN: _new_asterisk,
+    EventType.BLINDTRANSFER: _mark,
+    EventType.ATTENDEDTRANSFER: _mark,
+    EventType.PICKUP: _mark,
+    EventType.FORWARD: _mark,
+    EventType.PARK_START: _park_start,
+    EventType.PARK_END: _park_end,
+    EventType.USER_DEFINED: _mark,
+}
