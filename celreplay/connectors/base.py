@@ -67,6 +67,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     body: bytes = b""
     timeout: float = 20.0
+    status_suffices: bool = False
+    """The status alone decides: an answer whose body is cut, or never ends, still counts as answered."""
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +105,9 @@ the next request leaves; one writer at a time over all workers."""
 
 Exchange = Generator[Request | Checkpoint, Response | None, Sequence[Outcome]]
 """Yields requests (sent the Response) and checkpoints (sent None); returns one outcome per delivery."""
-Probing = Generator[Request, Response, Probe]
-"""Yields requests; returns what the CRM said."""
+Probing = Generator[Request, Response | None, Probe | Outcome]
+"""Yields requests (sent the Response); returns what the CRM said, or an Outcome where it could not be asked
+now (throttled, credentials refused): the connector is held then, and the question comes again."""
 
 
 class Connector(Protocol):

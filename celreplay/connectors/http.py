@@ -1,0 +1,269 @@
+"""Drives connectors over HTTP: the only module of the sending side that knows aiohttp.
+
+A connector says which request comes next; this driver sends it, and alone decides what a network failure
+means.
+"""
+
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace, TracebackType
+from typing import Self, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+import structlog
+from aiohttp.http_exceptions import HttpProcessingError
+
+from celreplay.connectors.base import (
+    Checkpoint,
+    Exchange,
+    Outcome,
+    OutcomeKind,
+    Probe,
+    Probing,
+    Request,
+    Response,
+)
+from celreplay.connectors.state import SharedState
+
+BODY_LIMIT = 64 * 1024
+"""Bytes of an answer that are read; the rest is left on the wire and the connection closed."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds for name look-up, TCP and TLS together."""
+_KEEPALIVE = 4.0
+"""Seconds. Below the 5 s after which common servers close an idle connection: no POST meets the closing."""
+_PERHAPS = "; it may have been taken"
+_NETWORK_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError)
+
+T = TypeVar("T")
+_Steps = Generator[Request | Checkpoint, Response | None, T]
+_log = structlog.get_logger()
+
+
+class ClaimLostError(Exception):
+    """A checkpoint was refused: the claim belongs to somebody else now, nothing more may be sent for it."""
+
+
+class _NetworkError(Exception):
+    """Carries the outcome out of the generator's loop."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
+
+
+async def _no_checkpoint(_checkpoint: Checkpoint) -> bool:
+    return True
+
+
+@dataclass
+class Trip:
+    """One run of a generator, as its owner sees it, also when he has to cut it short."""
+
+    state: SharedState = field(default_factory=SharedState)
+    on_checkpoint: Callable[[Checkpoint], Awaitable[bool]] = _no_checkpoint
+    """Stores a checkpoint; False when the claim is no longer ours."""
+    left: bool = False
+    """A request of this run may have reached the CRM."""
+    current_left: bool = False
+    """The request under way may have."""
+
+    def request_leaves(self) -> None:
+        """A connection stands: from here on nobody knows how far the request has come."""
+        self.left = self.current_left = True
+
+
+class HttpDriver:
+    """Sends what connectors ask for. `async with HttpDriver() as driver:`; one for all connectors."""
+
+    def __init__(self, *, body_limit: int = BODY_LIMIT, connect_timeout: float = CONNECT_TIMEOUT) -> None:
+        self._body_limit = body_limit
+        self._connect_timeout = connect_timeout
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        tracing = aiohttp.TraceConfig()
+        tracing.on_connection_create_end.append(_connected)
+        tracing.on_connection_reuseconn.append(_connected)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "identity"},
+            trace_configs=[tracing],
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def exchange(self, steps: Exchange, count: int, trip: Trip) -> Sequence[Outcome]:
+        """Run an exchange of `count` deliveries to its end: one outcome for each, whatever happens.
+
+        Raises ClaimLostError, and what `trip.on_checkpoint` and the state's saving raise (StoreError).
+        """
+        try:
+            outcomes = await self._drive(steps, trip)
+        except _NetworkError as failure:
+            return [failure.outcome] * count
+        except _BrokenConnectorError as error:
+            return [_broken(error, trip)] * count
+        finally:
+            _close(steps)
+        if len(outcomes) == count:
+            return outcomes
+        wrong = _BrokenConnectorError(f"{len(outcomes)} outcomes for {count} deliveries")
+        return [_broken(wrong, trip)] * count
+
+    async def probe(self, steps: Probing, trip: Trip) -> Probe | Outcome:
+        """Ask whether the CRM has a delivery. An Outcome (throttle, config) where it could not be asked."""
+        try:
+            return await self._drive(steps, trip)
+        except _NetworkError as failure:
+            return _unasked(failure.outcome)
+        except _BrokenConnectorError as error:
+            _broken(error, trip)
+            return Probe.UNKNOWN
+        finally:
+            _close(steps)
+
+    async def _drive(self, steps: _Steps[T], trip: Trip) -> T:
+        answer: Response | None = None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as end:
+                await trip.state.save()
+                result: T = end.value
+                return result
+            except Exception as error:
+                raise _BrokenConnectorError(f"{type(error).__name__} in the connector") from error
+            await trip.state.save()
+            if isinstance(step, Request):
+                answer = await self._send(step, trip)
+            elif await trip.on_checkpoint(step):
+                answer = None
+            else:
+                raise ClaimLostError
+
+    async def _send(self, request: Request, trip: Trip) -> Response:
+        if self._session is None:
+            raise RuntimeError("HttpDriver is used outside its `async with`")
+        trip.current_left = False
+        timeout = aiohttp.ClientTimeout(total=request.timeout, connect=self._connect_timeout)
+        try:
+            async with self._session.request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                data=request.body or None,
+                allow_redirects=False,
+                timeout=timeout,
+                trace_request_ctx=trip,
+            ) as answer:
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                body = await self._body(answer, request)
+                return Response(status=answer.status, headers=headers, body=body)
+        except _NETWORK_ERRORS as error:
+            raise _NetworkError(outcome_of(error, request, left=trip.current_left)) from error
+
+    async def _body(self, answer: aiohttp.ClientResponse, request: Request) -> bytes:
+        body = bytearray()
+        try:
+            async for chunk in answer.content.iter_any():
+                body += chunk
+                if len(body) >= self._body_limit:
+                    break
+        except _NETWORK_ERRORS:
+            if not request.status_suffices:
+                raise
+        if not answer.content.at_eof():
+            answer.close()
+        return bytes(body[: self._body_limit])
+
+
+class _BrokenConnectorError(Exception):
+    """A bug in a connector."""
+
+
+def outcome_of(error: Exception, request: Request, *, left: bool) -> Outcome:
+    """What a failure of the network means: the one place that translates the library's errors.
+
+    Before a request can have left nothing has happened to the call, so that the connector is held; afterwards
+    it may have been taken.
+    """
+    where = place(request.url)
+    if not left:
+        return _not_connected(error, where)
+    why = "the connection was cut before the answer was complete"
+    if isinstance(error, TimeoutError):
+        why = f"no complete answer within {request.timeout:g} s"
+    elif isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
+        why = "the answer is not HTTP"
+    return Outcome(kind=OutcomeKind.UNCERTAIN, reason=f"{where}: {why}{_PERHAPS}")
+
+
+def _not_connected(error: Exception, where: str) -> Outcome:
+    if isinstance(error, aiohttp.InvalidURL):
+        return Outcome(kind=OutcomeKind.CONFIG, reason="the URL is not usable")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        why = getattr(error.certificate_error, "verify_message", "") or "not for this host"
+        return Outcome(kind=OutcomeKind.CONFIG, reason=f"the certificate of {where} is not trusted: {why}")
+    if isinstance(error, aiohttp.ClientSSLError):
+        return Outcome(kind=OutcomeKind.CONFIG, reason=f"no TLS with {where}: {_words(error.os_error)}")
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        why = "the name does not resolve"
+    elif isinstance(error, TimeoutError):
+        why = "timed out"
+    else:
+        why = _words(error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error)
+    return Outcome(kind=OutcomeKind.THROTTLE, reason=f"no connection with {where}: {why}")
+
+
+def place(url: str) -> str:
+    """`host:port` of a URL: no user, password, path or query, any of which may be a secret."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return "the CRM"
+    return f"{parts.hostname or 'the CRM'}:{port}"
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
+    return f"{reason or type(error).__name__}".lower().replace("_", " ")
+
+
+def _broken(error: _BrokenConnectorError, trip: Trip) -> Outcome:
+    _log.error("connector.broken", reason=str(error), exc_info=error.__cause__ or error)
+    if trip.left:
+        return Outcome(kind=OutcomeKind.UNCERTAIN, reason=f"{error}, after a request had left; see the log")
+    return Outcome(kind=OutcomeKind.RETRY, reason=f"{error}; see the log")
+
+
+def _unasked(outcome: Outcome) -> Outcome:
+    if outcome.kind is not OutcomeKind.UNCERTAIN:
+        return outcome
+    reason = outcome.reason.removesuffix(_PERHAPS)
+    return Outcome(kind=OutcomeKind.THROTTLE, reason=f"asked for the call: {reason}")
+
+
+def _close(steps: Exchange | Probing) -> None:
+    try:
+        steps.close()
+    except Exception as error:  # noqa: BLE001 - a connector's clean-up may fail in any way; the outcome stands
+        _log.error("connector.broken", reason="its clean-up failed", exc_info=error)
+
+
+async def _connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    context.trace_request_ctx.request_leaves()
