@@ -71,7 +71,7 @@ def event_of(row: dict[str, str], zone: ZoneInfo | None) -> CelEvent:
     if eventtype == EventType.USER_DEFINED and fields["userdeftype"]:
         eventtype = fields["userdeftype"]
     eventtime, ambiguous = instant_of(fields["eventtime"], zone)
-    texts = {name: value for name, value in fields.items() if name in _TEXTS}
+    texts: dict[str, Any] = {name: value for name, value in fields.items() if name in _TEXTS}
     return CelEvent(
         id=int(fields["id"]),
         eventtype=eventtype,

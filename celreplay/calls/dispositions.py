@@ -3,12 +3,15 @@
 from celreplay.calls.legs import LegStory, Story
 from celreplay.calls.model import Disposition, HangupBy
 from celreplay.cel.channel import Channel
-from celreplay.cel.events import EventType
 
 # Asterisk's causes (Q.850). A leg that the PBX takes back ends with 0, 16, 26 or 127, whatever the version.
 _TAKEN_BACK = frozenset({0, 16, 26, 127})
-_NOBODY_THERE = frozenset({0, 18, 19})
-_BUSY_STATUS = {"BUSY": 17, "CONGESTION": 34, "CHANUNAVAIL": 20, "NOANSWER": 0}
+_USER_BUSY = 17
+_NO_USER = 18
+_NO_ANSWER = 19
+_REJECTED = 21
+_REDIRECTED = 23
+_FAILURES = frozenset({"CONGESTION", "CHANUNAVAIL"})  # of DIALSTATUS
 # hangup causes to SIP codes, the way back of chan_pjsip and chan_sip
 _SIP = {
     1: 404, 2: 404, 3: 404, 17: 486, 18: 408, 19: 480, 20: 480, 21: 403, 22: 410, 27: 502, 28: 484, 29: 501,
@@ -26,20 +29,20 @@ def leg_disposition(leg: LegStory) -> Disposition:
     cause = leg.channel.cause
     if cause is None or cause in _TAKEN_BACK:
         return Disposition.NO_ANSWER
-    if cause == 17 or (cause == 21 and not leg.outside):
+    if cause == _USER_BUSY or (cause == _REJECTED and not leg.outside):
         return Disposition.BUSY
-    if cause == 19 or (cause in _NOBODY_THERE and not leg.outside):
+    if cause == _NO_ANSWER or (cause == _NO_USER and not leg.outside):
         return Disposition.NO_ANSWER
     return Disposition.FAILED
 
 
 def call_disposition(story: Story) -> Disposition:
     """The first of: somebody talked, voicemail, a queue, what the phones said, what the dialplan did."""
-    if story.persons or story.conference() is not None:
+    if story.persons or story.conference is not None:
         return Disposition.ANSWERED
-    if mailbox_of(story) is not None:
+    if story.voicemail is not None:
         return Disposition.VOICEMAIL
-    if queue_of(story) is not None:
+    if story.queue is not None:
         return Disposition.ABANDONED
     if story.legs:
         return _of_legs(story)
@@ -60,7 +63,7 @@ def _of_legs(story: Story) -> Disposition:
 
 
 def _forwarded(leg: LegStory) -> bool:
-    return leg.channel.cause == 23  # 302: the phone sent the call on
+    return leg.channel.cause == _REDIRECTED  # 302: the phone sent the call on
 
 
 def _told_by_dialplan(story: Story) -> Disposition | None:
@@ -71,7 +74,7 @@ def _told_by_dialplan(story: Story) -> Disposition | None:
         return Disposition.BUSY
     if status == "NOANSWER":
         return Disposition.NO_ANSWER
-    if caller.app("congestion") or status in _BUSY_STATUS:
+    if caller.app("congestion") or status in _FAILURES:
         return Disposition.FAILED
     return None
 
@@ -83,7 +86,7 @@ def _without_legs(story: Story) -> Disposition:
         return Disposition.IVR_ONLY if speaks else Disposition.NO_ANSWER
     if caller.answered_at is not None or caller.app(*_SPEAKING):
         return Disposition.IVR_ONLY
-    if caller.cause == 17 or caller.app("busy"):
+    if caller.cause == _USER_BUSY or caller.app("busy"):
         return Disposition.BUSY
     if caller.app("congestion") or caller.cause in _SIP:
         return Disposition.FAILED
@@ -93,7 +96,7 @@ def _without_legs(story: Story) -> Disposition:
 
 
 def deciding_cause(story: Story, disposition: Disposition) -> int | None:
-    """The caller's cause; where a leg's refusal decided (the caller's channel may show another one), the leg's."""
+    """The caller's cause; where a leg's refusal decided, the leg's: the caller's channel may show another."""
     if disposition in (Disposition.BUSY, Disposition.FAILED):
         for leg in reversed(story.legs):
             if leg.channel.cause is not None and leg_disposition(leg) is disposition:
@@ -122,49 +125,18 @@ def hangup_by(story: Story) -> HangupBy | None:
 
 
 def sip_code(story: Story, disposition: Disposition) -> int | None:
-    """The code that CRMs of telephony know: 200, 304 for missed, else what the refusing side would have said."""
+    """The code that CRMs of telephony know: 200, 304 for missed, else what the refusing side said."""
     if disposition is Disposition.ANSWERED:
         return 200
     if disposition is Disposition.UNKNOWN:
         return None
     causes = [leg.channel.cause for leg in story.legs]
     if disposition is Disposition.BUSY:
-        return 603 if 21 in causes and 17 not in causes else 486
+        return 603 if _REJECTED in causes and _USER_BUSY not in causes else 486
     if disposition is Disposition.FAILED:
         cause = deciding_cause(story, disposition)
         return _SIP.get(cause, 503) if cause is not None else 503
-    return 480 if disposition is Disposition.NO_ANSWER and causes and set(causes) == {19} else 304
-
-
-def mailbox_of(story: Story) -> str | None:
-    """The mailbox of the first VoiceMail."""
-    for channel in story.channels:
-        app = channel.app("voicemail")
-        if app:
-            return app.data.partition(",")[0].partition("&")[0].partition("@")[0]
-    return None
-
-
-def queue_of(story: Story) -> str | None:
-    """The first queue entered. Without application rows the exten of a leg that a queue called names it."""
-    found = [app for channel in story.channels if (app := channel.app("queue"))]
-    if found:
-        return min(found, key=_app_seq).data.partition(",")[0]
-    for channel in story.channels:
-        if channel.app("appqueue"):
-            return _queue_exten(story, channel)
-    return None
-
-
-def _queue_exten(story: Story, channel: Channel) -> str:
-    for row in story.scene.rows:
-        if row.uniqueid == channel.uniqueid and row.eventtype != EventType.CHAN_START and row.exten.isdigit():
-            return row.exten
-    return ""
-
-
-def _app_seq(app: object) -> int:
-    return int(getattr(app, "seq", 0))
+    return 480 if disposition is Disposition.NO_ANSWER and causes and set(causes) == {_NO_ANSWER} else 304
 
 
 def _ended_seq(channel: Channel) -> int:

@@ -1,15 +1,16 @@
 """Folding: which originating channels of a group are calls of their own, and which joined another. Pure.
 
-A call begun by an extension only to consult, pick up or retrieve from parking is no call of its own. What came
-in from an outside line is one always, what set out to one unless it was such a consultation.
+A call begun by an extension only to consult, pick up or retrieve from parking is no call of its own. What
+came in from an outside line is one always, what set out to one unless it was such a consultation.
 """
 
 import msgspec
 
-from celreplay.calls.parties import Parties, Party, ghost_of, ghost_party
 from celreplay.calls.numbering import PbxRules
-from celreplay.cel.channel import Channel, Scene, fields_of, text_of
+from celreplay.calls.parties import Parties, Party, ghost_of, ghost_party
+from celreplay.cel.channel import Channel, Scene
 from celreplay.cel.events import EventType
+from celreplay.cel.fold import fields_of, text_of
 from celreplay.cel.names import age_of
 
 
@@ -119,7 +120,7 @@ def _is_second_line(origin: Channel, first: str, second: str, families: list[Fam
 
 
 def _way_by_looks(parties: Parties, family: Family, families: list[Family]) -> str:
-    """Without transfer rows or `extra`: what the origin did, and whether its channels moved to another call."""
+    """Without transfer rows or `extra`: what the origin did, whether its channels moved to an older call."""
     origin = family.origin
     if origin.app("parkedcall"):
         return "park"

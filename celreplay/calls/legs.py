@@ -2,10 +2,11 @@
 
 import msgspec
 
+from celreplay.calls.applications import conference_of, conference_talks, queue_of, voicemail_of
 from celreplay.calls.families import Family
 from celreplay.calls.parties import Parties, Party
 from celreplay.calls.talk import Interval, talks_of
-from celreplay.cel.channel import CONFERENCES, Channel, Scene
+from celreplay.cel.channel import App, Channel, Scene
 from celreplay.cel.names import epoch_of, local_partner
 from celreplay.times import SECOND
 
@@ -36,44 +37,23 @@ class Story(msgspec.Struct, kw_only=True, eq=False):
     legs: list[LegStory]
     """In time order, without conferences and voicemail."""
 
-    @property
-    def persons(self) -> list[LegStory]:
-        """Those who talked, first answered first."""
-        return sorted((leg for leg in self.legs if leg.talks), key=_answer)
-
-    @property
-    def channels(self) -> list[Channel]:
-        """All channels of the call, Local halves too."""
-        return [self.family.origin, *self.family.members]
-
-    def conference(self) -> str | None:
-        """The conference the caller was in; empty where its number is unknown."""
-        caller = self.caller.channel
-        app = caller.app(*CONFERENCES)
-        if app:
-            return app.data.partition(",")[0]
-        return "" if any(stay.app in CONFERENCES for stay in caller.stays) else None
-
-    def conference_talks(self) -> list[Interval]:
-        """The caller's time in conferences."""
-        caller = self.caller.channel
-        last = self.scene.rows[-1].eventtime
-        found = [
-            (stay.enter, last if stay.leave is None else stay.leave)
-            for stay in caller.stays
-            if stay.app in CONFERENCES
-        ]
-        app = None if found else caller.app(*CONFERENCES)
-        if app:  # MeetMe has no bridge
-            found = [(app.at, last if caller.ended_at is None else caller.ended_at)]
-        return [(start, max(start, end)) for start, end in found]
+    persons: list[LegStory]
+    """Those of the legs who talked, first answered first."""
+    channels: list[Channel]
+    """All channels of the call, Local halves too."""
+    ids: set[str]
+    """Their uniqueids."""
+    conference: str | None
+    conference_talks: list[Interval]
+    voicemail: App | None
+    queue: str | None
 
 
 def tell(scene: Scene, parties: Parties, family: Family) -> Story:
     """Find the caller and the legs of a family."""
     origin = family.origin
     caller, click = _caller(parties, family)
-    started_at = _start(origin, scene)
+    started_at = _start(origin)
     legs = [
         _leg(scene, family, party, started_at)
         for channel in family.members
@@ -83,6 +63,7 @@ def tell(scene: Scene, parties: Parties, family: Family) -> Story:
         and (party.called or channel.uniqueid in family.joiners)
     ]
     legs = [leg for leg in legs if leg.talks or leg.rang_at is not None]
+    channels = [origin, *family.members]
     return Story(
         scene=scene,
         family=family,
@@ -91,6 +72,13 @@ def tell(scene: Scene, parties: Parties, family: Family) -> Story:
         click=click,
         started_at=started_at,
         legs=legs,
+        persons=sorted((leg for leg in legs if leg.talks), key=_answer),
+        channels=channels,
+        ids={channel.uniqueid for channel in channels},
+        conference=conference_of(caller.channel),
+        conference_talks=conference_talks(caller.channel, scene),
+        voicemail=voicemail_of(channels),
+        queue=queue_of(channels, scene),
     )
 
 
@@ -114,7 +102,7 @@ def _leg(scene: Scene, family: Family, party: Party, started_at: int) -> LegStor
     channel = party.channel
     joined = channel.uniqueid in family.joiners
     talks = _talks(scene, family, channel)
-    rang_at = None if joined else max(started_at, _start(channel, scene))
+    rang_at = None if joined else max(started_at, _start(channel))
     answered_at = None
     if talks:
         entered = min(talks)[0]
@@ -144,7 +132,7 @@ def _talks(scene: Scene, family: Family, channel: Channel) -> list[Interval]:
 
 
 def _is_connected(scene: Scene, channel: Channel) -> bool:
-    """False for a phone that answered a Local channel whose other half nobody took: another one was faster."""
+    """False for a phone that answered a Local channel whose other half nobody took: another was faster."""
     bridges = {stay.bridge for stay in channel.stays if stay.bridge}
     others = [
         other
@@ -161,7 +149,7 @@ def _is_connected(scene: Scene, channel: Channel) -> bool:
     )
 
 
-def _start(channel: Channel, scene: Scene) -> int:
+def _start(channel: Channel) -> int:
     """When the channel began. Without its CHAN_START only the second is known, from its uniqueid."""
     if channel.started:
         return channel.first_at
@@ -169,7 +157,7 @@ def _start(channel: Channel, scene: Scene) -> int:
     if epoch is None or not 0 <= channel.first_at - epoch * SECOND < _HALF_A_DAY:
         return channel.first_at
     within = channel.first_at - epoch * SECOND < SECOND
-    return channel.first_at if within and scene.rows else epoch * SECOND
+    return channel.first_at if within else epoch * SECOND
 
 
 def _answer(leg: LegStory) -> tuple[int, int]:

@@ -12,6 +12,8 @@ from celreplay.cel.names import Target, local_exten, real_number, targets_of, te
 
 _INSIDE_NUMBER = re.compile(r"\d{2,6}$")
 _OUTSIDE_NUMBER = re.compile(r"\+?\d{7,}$")
+_FEWEST_DIGITS = 2  # emergency numbers have three, some services two
+_SIGNIFICANT = 5  # digits that two forms of one number share at least
 _LINES = frozenset({"DAHDI", "Zap", "mISDN", "CAPI", "Dongle", "Quectel", "Khomp", "SS7", "OOH323", "Motif"})
 _OUTSIDE_WORDS = re.compile(
     r"trunk|pstn|provider|carrier|gateway|\bgw\b|(?:^|[-_])(?:did|external|inbound|incoming|outside)(?:$|[-_])",
@@ -157,7 +159,12 @@ def calling_number(channel: Channel) -> str | None:
 
 def outside_number(text: str | None) -> str | None:
     """A number that somebody can be called back under: not `anonymous`, not `Restricted`."""
-    return text if text and sum(map(str.isdigit, text)) >= 2 else None
+    return text if text and sum(map(str.isdigit, text)) >= _FEWEST_DIGITS else None
+
+
+def is_long(number: str | None) -> bool:
+    """As long as only numbers of the outside are."""
+    return bool(number and _OUTSIDE_NUMBER.match(number))
 
 
 def same_number(one: str | None, other: str | None) -> bool:
@@ -165,7 +172,7 @@ def same_number(one: str | None, other: str | None) -> bool:
     if not one or not other:
         return False
     short, long = sorted((one.lstrip("+"), other.lstrip("+")), key=len)
-    return short == long or (len(short) >= 5 and long.endswith(short))
+    return short == long or (len(short) >= _SIGNIFICANT and long.endswith(short))
 
 
 def dialled_extens(channels: Iterable[Channel]) -> list[str]:

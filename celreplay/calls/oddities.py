@@ -1,11 +1,11 @@
 """What was odd in the rows of a call, in words for the admin of the PBX. Pure."""
 
 from celreplay.calls.legs import Story
-from celreplay.cel.events import CelEvent, extra_is_broken
 from celreplay.cel.timeline import anchored
 from celreplay.times import SECOND
 
 _BACKWARDS = 2 * SECOND
+BACKWARDS = "times run backwards between rows: was the clock set?"
 
 
 def is_complete(story: Story) -> bool:
@@ -26,17 +26,22 @@ def warnings_of(story: Story, *, complete: bool) -> list[str]:
     open_ones = [channel.name for channel in story.channels if channel.seq >= 0 and channel.ended_at is None]
     if open_ones:
         found.append(f"no HANGUP of {', '.join(sorted(open_ones))}")
-    ids = {channel.uniqueid for channel in story.channels}
-    rows = [row for row in story.scene.rows if row.uniqueid in ids]
-    broken = sum(extra_is_broken(row) for row in rows)
+    return list(dict.fromkeys([*found, *_said_of_rows(story)]))
+
+
+def _said_of_rows(story: Story) -> list[str]:
+    found: list[str] = []
+    rows, last, ambiguous, broken = story.scene.rows, 0, False, 0
+    for row in rows:
+        if row.warnings:
+            found += row.warnings
+        if row.eventtime < last - _BACKWARDS and BACKWARDS not in found:
+            found.append(BACKWARDS)
+        last = row.eventtime
+        ambiguous = ambiguous or row.ambiguous
+        broken += bool(row.extra) and row.extra[-1] != "}"
     if broken:
         found.append(f"`extra` of {broken} rows is cut or broken: is the column too short?")
-    if any(later.eventtime < row.eventtime - _BACKWARDS for row, later in zip(rows, rows[1:], strict=False)):
-        found.append("times run backwards between rows: was the clock set?")
-    if any(row.ambiguous for row in rows) and not anchored(rows):
+    if ambiguous and not anchored(rows):
         found.append("times ambiguous at the clock change")
-    return list(dict.fromkeys([*found, *_said_of_rows(rows)]))
-
-
-def _said_of_rows(rows: list[CelEvent]) -> list[str]:
-    return [warning for row in rows for warning in row.warnings]
+    return found

@@ -11,7 +11,8 @@ from celreplay.calls.numbering import (
     is_inside,
     is_outside,
 )
-from celreplay.cel.channel import Channel, Scene, fields_of, text_of
+from celreplay.cel.channel import Channel, Scene
+from celreplay.cel.fold import fields_of, text_of
 from celreplay.cel.names import endpoint_of, is_local, is_somebody, local_exten, real_number
 
 
@@ -97,7 +98,7 @@ def _runs_at(dialler: Channel, since: int, seq: int) -> bool:
 
 
 def _local_before(scene: Scene, channel: Channel) -> str | None:
-    """The exten of the Local channel begun last before this leg: what was dialled where no row shows the Dial."""
+    """The exten of the Local channel begun last before this leg: what was dialled, where no Dial shows."""
     found = None
     for other in scene.channels.values():
         if other.local and other.seq < channel.seq:

@@ -1,8 +1,8 @@
 """Recordings that rows name: MixMonitor, Monitor, and user events of the dialplan. Pure."""
 
 from celreplay.calls.legs import Story
-from celreplay.cel.channel import fields_of, text_of
 from celreplay.cel.events import CelEvent
+from celreplay.cel.fold import fields_of, text_of
 
 _RECORDERS = ("mixmonitor", "monitor", "record")
 _SOUND_FILES = (
@@ -28,10 +28,9 @@ def recordings_of(story: Story) -> list[str]:
         for app in channel.apps
         if app.name in _RECORDERS and (path := _path(app.name, app.data))
     ]
-    ids = {channel.uniqueid for channel in story.channels}
     known = {path.rpartition("/")[2] for _, path in found}
     for seq, event in story.scene.marks:
-        if event.uniqueid in ids and _is_user_event(event):
+        if event.uniqueid in story.ids and _is_user_event(event):
             text = text_of(fields_of(event), "extra").strip()
             name = text.rpartition("/")[2]
             if name.lower().endswith(_SOUND_FILES) and name not in known:

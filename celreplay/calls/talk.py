@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 
 from celreplay.cel.channel import Channel, Scene
 from celreplay.cel.events import CelEvent, EventType
-from celreplay.times import SECOND
 
 Interval = tuple[int, int]
 _GAP = (

@@ -1,10 +1,10 @@
 """How a call came from one party to another: the transfer rows, and what happened without one. Pure."""
 
-from celreplay.calls.dispositions import leg_disposition, mailbox_of
+from celreplay.calls.dispositions import leg_disposition
 from celreplay.calls.legs import LegStory, Story
 from celreplay.calls.model import Transfer, TransferType
-from celreplay.cel.channel import fields_of, text_of
 from celreplay.cel.events import CelEvent, EventType
+from celreplay.cel.fold import fields_of, text_of
 from celreplay.cel.names import endpoint_of, is_local
 from celreplay.times import SECOND, Instant
 
@@ -14,7 +14,7 @@ _ALONE = SECOND // 2
 
 def transfers_of(story: Story) -> list[Transfer]:
     """All transfers of the call in time order."""
-    ids = {channel.uniqueid for channel in story.channels}
+    ids = story.ids
     marks = [(seq, event) for seq, event in story.scene.marks if event.uniqueid in ids]
     found: list[tuple[int, Transfer]] = []
     for index, (seq, event) in enumerate(marks):
@@ -66,10 +66,10 @@ def _result(story: Story, legs: list[LegStory]) -> str:
     dispositions = [leg_disposition(leg).value for leg in legs]
     for result in ("answered", "no_answer", "busy"):
         if result in dispositions:
-            return "voicemail" if result != "answered" and mailbox_of(story) is not None else result
-    if mailbox_of(story) is not None:
+            return "voicemail" if result != "answered" and story.voicemail is not None else result
+    if story.voicemail is not None:
         return "voicemail"
-    if story.conference() is not None:
+    if story.conference is not None:
         return "answered"
     return "failed" if dispositions else "no_answer"
 

@@ -28,20 +28,23 @@ def in_order(events: Sequence[CelEvent]) -> list[CelEvent]:
     """Each row once, in the order of writing, whatever order they come in.
 
     By `id`; where the table has none, by time and by what comes first within a moment."""
-    if any(event.id is None for event in events):
+    ids = [event.id for event in events]
+    if None in ids:
         return sorted(set(events), key=_by_time)
+    if len(set(ids)) == len(ids):
+        return sorted(events, key=_by_id)
     by_id: dict[int | None, CelEvent] = {}
     for event in events:
         known = by_id.get(event.id)
         if known is None or (known is not event and _content(event) < _content(known)):
             by_id[event.id] = event
-    return [by_id[key] for key in sorted(by_id, key=_id_or_zero)]
+    return [by_id[key] for key in sorted(by_id, key=_or_zero)]
 
 
 def repaired(rows: list[CelEvent]) -> list[CelEvent]:
     """The rows with the hour that happens twice told apart: a row is never much older than the one written
     before it, and never older than the second in its uniqueid and linkedid."""
-    if not any(row.ambiguous for row in rows):
+    if True not in [row.ambiguous for row in rows]:
         return rows
     result: list[CelEvent] = []
     floor = 0
@@ -59,7 +62,11 @@ def anchored(rows: Iterable[CelEvent]) -> bool:
     return any(epoch_of(row.uniqueid) is not None or epoch_of(row.linkedid) is not None for row in rows)
 
 
-def _id_or_zero(key: int | None) -> int:
+def _by_id(event: CelEvent) -> int:
+    return event.id or 0
+
+
+def _or_zero(key: int | None) -> int:
     return key or 0
 
 

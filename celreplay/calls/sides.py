@@ -1,0 +1,101 @@
+"""Inside and outside of a call: direction, the numbers on either side, the line between them. Pure."""
+
+from celreplay.calls.legs import LegStory, Story
+from celreplay.calls.model import Direction
+from celreplay.calls.numbering import PbxRules, is_inside, is_long, same_number
+from celreplay.cel.channel import Channel
+from celreplay.cel.names import real_number
+
+
+def dialed_number(story: Story) -> str | None:
+    """What the caller dialled, from its first row: later ones show where the dialplan is. Click-to-call: the
+    number that was called when the extension had answered."""
+    origin = story.family.origin
+    if story.click:
+        first = next((leg for leg in story.legs if leg.rang_at is not None), None)
+        return first.number if first else None
+    exten, dnid = real_number(origin.exten), real_number(origin.dnid)
+    return (exten or dnid) if origin.started else (dnid or exten)
+
+
+def direction_of(story: Story, dialed: str | None, rules: PbxRules) -> Direction:
+    """Who called whom: by the side of the caller and of what was dialled, never by the context of a leg (the
+    outgoing leg of a trunk carries the context of incoming calls)."""
+    caller = story.caller
+    if caller.outside is None:
+        return Direction.UNKNOWN
+    if caller.outside:
+        return Direction.OUTGOING if story.click else Direction.INCOMING
+    return Direction.OUTGOING if _went_out(story, dialed, rules) else Direction.INTERNAL
+
+
+def _went_out(story: Story, dialed: str | None, rules: PbxRules) -> bool:
+    lines = [leg for leg in story.legs if leg.outside]
+    if story.click:
+        return bool(lines)
+    if any(same_number(leg.number, dialed) for leg in lines):
+        return True
+    if is_inside(dialed, rules):
+        return False
+    if lines:
+        return story.legs[0].outside
+    return not story.legs and is_long(dialed)
+
+
+def name_outside_legs(story: Story, direction: Direction, dialed: str | None) -> None:
+    """Where no row shows the Dial: what an extension dialled is what its outside leg called."""
+    if direction is Direction.OUTGOING:
+        for leg in story.legs:
+            if leg.outside and leg.number is None:
+                leg.number = dialed
+
+
+def answered_by(story: Story) -> str | None:
+    """Number of the first person; a conference by its number."""
+    persons, conference = story.persons, story.conference_talks
+    if conference and (not persons or conference[0][0] < (persons[0].answered_at or 0)):
+        return f"conference {story.conference}".strip()
+    return persons[0].number if persons else None
+
+
+def external_number(story: Story, direction: Direction, dialed: str | None) -> str | None:
+    """The outside party's number: the caller's, or what was reached or tried outside."""
+    if direction is Direction.INCOMING:
+        return story.caller.number
+    if direction is not Direction.OUTGOING:
+        return None
+    lines = _lines(story)
+    return (lines[0].number if lines else None) or dialed
+
+
+def extension_of(story: Story, direction: Direction) -> str | None:
+    """The inside number that talked last, else rang last; outgoing: the caller, until it leaves."""
+    inside = [leg for leg in story.legs if not leg.outside]
+    talked = [(last_talk(leg.channel), leg.channel.seq, leg.number) for leg in inside if leg.talks]
+    caller = story.caller
+    if direction is Direction.OUTGOING and not caller.outside:
+        talked.append((last_talk(caller.channel), caller.channel.seq, caller.number))
+    if talked:
+        return max(talked, key=_order)[2]
+    return inside[-1].number if inside else None
+
+
+def trunk_of(story: Story, direction: Direction) -> str | None:
+    """The endpoint of the outside line: the caller's, or the one that answered, else the last one tried."""
+    if direction is Direction.INCOMING:
+        return story.caller.channel.endpoint or None
+    lines = _lines(story)
+    return (lines[0] if lines[0].talks else lines[-1]).channel.endpoint or None if lines else None
+
+
+def last_talk(channel: Channel) -> int:
+    """seq of the end of its last stay in a bridge of conversation; -1 for none."""
+    return max((stay.left_seq for stay in channel.stays if not stay.parked), default=-1)
+
+
+def _lines(story: Story) -> list[LegStory]:
+    return [leg for leg in story.persons if leg.outside] or [leg for leg in story.legs if leg.outside]
+
+
+def _order(item: tuple[int, int, str | None]) -> tuple[int, int]:
+    return item[0], item[1]
