@@ -86,7 +86,8 @@ class DigestAuth:
     ) -> Decision:
         """Judge a request by its `Authorization` headers, method, request target as sent, and address."""
         if not authorization:
-            return Decision(verdict=Verdict.NO_CREDENTIALS, reason="credentials are needed")
+            reason = "credentials are needed" if self._ha1s else "the config has no api.users to let in"
+            return Decision(verdict=Verdict.NO_CREDENTIALS, reason=reason)
         if len(authorization) > 1:
             return _malformed("there is more than one Authorization header")
         scheme, _, rest = authorization[0].strip().partition(" ")

@@ -1,0 +1,137 @@
+"""What every request passes, from the outside in: log line, refusals as JSON, foreign pages, credentials."""
+
+import math
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import web
+
+from celreplay.api.answers import error_body
+from celreplay.api.digest import Decision, DigestAuth, Verdict
+from celreplay.api.errors import answer, refusal, refusal_of, refusal_of_framework
+from celreplay.clock import Clock
+from celreplay.errors import CelreplayError
+
+_log = structlog.get_logger(__name__)
+
+USER = "user"
+"""The name that was authenticated."""
+_CLAIMED = "claimed_user"
+HEALTH_PATH = "/healthz"
+"""Answered without credentials."""
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+
+_SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+}
+
+
+def headers_and_log(version: str) -> Middleware:
+    """The outermost: the headers of every answer, and one log event for each request."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began = time.monotonic()
+        response = await handler(request)
+        response.headers.update(_SECURITY_HEADERS)
+        response.headers["Server"] = f"celreplay/{version}"
+        _log.info(
+            "api.request",
+            method=request.method,
+            path=request.path,
+            status=response.status,
+            user=request.get(USER, ""),
+            claimed_user=request.get(_CLAIMED, ""),
+            address=request.remote or "",
+            ms=round((time.monotonic() - began) * 1000, 1),
+        )
+        return response
+
+    return middleware
+
+
+@web.middleware
+async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error becomes a JSON answer; a fault of ours is logged with its traceback, which stays here."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return refusal_of_framework(error)
+    except CelreplayError as error:
+        return refusal_of(error)
+    except Exception:  # noqa: BLE001 - the boundary of a request: logged, and the client told
+        fault = secrets.token_hex(6)
+        _log.exception("api.failed", method=request.method, path=request.path, request_id=fault)
+        message = f"a fault of celreplay's own; the log tells more under request_id {fault}"
+        body = error_body("internal_error", message, request_id=fault)
+        return answer(body, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+@web.middleware
+async def same_site_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what a foreign page made a browser send: browsers add stored Digest credentials by themselves.
+
+    `Sec-Fetch-Site` (W3C Fetch Metadata) is sent by browsers only; older ones send `Origin` with a POST.
+    """
+    site = request.headers.get("Sec-Fetch-Site", "none").strip().lower()
+    origin = request.headers.get("Origin")
+    if site not in {"none", "same-origin"} or (origin is not None and not _is_ours(origin, request)):
+        message = "the request was started by a page of another site"
+        return refusal(HTTPStatus.FORBIDDEN, "cross_site", message)
+    return await handler(request)
+
+
+def _is_ours(origin: str, request: web.Request) -> bool:
+    try:
+        return urlsplit(origin.strip()).netloc.lower() == request.host.lower() != ""
+    except ValueError:
+        return False
+
+
+def authenticated(auth: DigestAuth, clock: Clock) -> Middleware:
+    """Let in by Digest, before the body is looked at: curl -d sends its first POST without the body."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        resource = request.match_info.route.resource
+        if resource is not None and resource.canonical == HEALTH_PATH:
+            return await handler(request)
+        now = clock.now()
+        decision = auth.judge(
+            request.headers.getall("Authorization", ()),
+            method=request.method,
+            target=request.raw_path,
+            address=request.remote or "",
+            now=now,
+        )
+        if decision.verdict is not Verdict.GRANTED:
+            request[_CLAIMED] = decision.user
+            return _denied(decision, auth, now)
+        request[USER] = decision.user
+        return await handler(request)
+
+    return middleware
+
+
+def _denied(decision: Decision, auth: DigestAuth, now: int) -> web.Response:
+    verdict, reason = decision.verdict, decision.reason
+    if verdict is Verdict.MALFORMED:
+        return refusal(HTTPStatus.BAD_REQUEST, "bad_authorization", reason, "Authorization")
+    if verdict is Verdict.TOO_MANY:
+        seconds = str(math.ceil(decision.retry_after))
+        message = f"{reason}; try again in {seconds} s"
+        return refusal(HTTPStatus.TOO_MANY_REQUESTS, "too_many_failures", message, Retry_After=seconds)
+    response = refusal(HTTPStatus.UNAUTHORIZED, "unauthorized", reason)
+    for challenge in auth.challenges(now, stale=verdict is Verdict.STALE):
+        response.headers.add("WWW-Authenticate", challenge)
+    return response
