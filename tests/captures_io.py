@@ -49,15 +49,17 @@ def truth_of(case: str) -> dict[str, Any]:
     return truth
 
 
-def zone_of(case: str) -> ZoneInfo:
-    """Where the PBX stood."""
+def zone_of(case: str, form: str) -> ZoneInfo | None:
+    """The zone of the local times; None: they are UTC (`usegmtime=yes`)."""
+    if form == "odbc-utc" or (form == "pgsql" and "dateformat" in case):
+        return None
     return ZoneInfo("Europe/Berlin" if "dst-fallback" in case else "Europe/Moscow")
 
 
 def events_of(case: str, form: str) -> list[CelEvent]:
     """The rows of a capture in one of its forms, in the order of the file."""
     path = ROOT / case / FORMS[form]
-    zone = None if form == "odbc-utc" else zone_of(case)
+    zone = zone_of(case, form)
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         return [event_of(row, zone) for row in csv.DictReader(file)]
 
