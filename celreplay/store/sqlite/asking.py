@@ -1,0 +1,120 @@
+"""What people and loops ask; every statement goes by an index."""
+
+import heapq
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from celreplay.calls.model import Call, decode_call
+from celreplay.store.base import AttemptRecord, DeliveryRecord, Hold, Lane, Queueing, Reading, State
+from celreplay.store.sqlite.statements import SQL
+
+
+def call(connection: sqlite3.Connection, linkedid: str, system: str) -> Call | None:
+    """A stored call by any of its linkedids."""
+    values = {"linkedid": linkedid, "system": system}
+    for name in ("get_call", "get_folded_call"):
+        if row := connection.execute(SQL[name], values).fetchone():
+            return decode_call(row["payload"])
+    return None
+
+
+def meta(connection: sqlite3.Connection, key: str) -> str | None:
+    """One value of the store's own settings."""
+    row = connection.execute(SQL["get_meta"], {"key": key}).fetchone()
+    return None if row is None else str(row["value"])
+
+
+def reading(connection: sqlite3.Connection) -> Reading | None:
+    """Where the tail stands."""
+    text = meta(connection, "reading")
+    return None if text is None else msgspec.json.decode(text, type=Reading)
+
+
+def next_due(connection: sqlite3.Connection, connector: str, order_patience: float | None) -> int | None:
+    """See `Store.next_due`. Never says "due now" of what cannot be claimed: what is blocked does not count
+    by itself, only the moment from which its head may be passed."""
+    moments: list[int | None] = []
+    for lane in Lane:
+        values = {"connector": connector, "lane": int(lane)}
+        moments += [connection.execute(SQL[name], values).fetchone()["at"] for name in _NEXT]
+    if order_patience is not None:
+        moments.append(_next_passing(connection, connector, order_patience))
+    return min((one for one in moments if one is not None), default=None)
+
+
+_NEXT = ("next_ready", "next_timed")
+
+
+def _next_passing(connection: sqlite3.Connection, connector: str, order_patience: float) -> int | None:
+    since = connection.execute(SQL["next_failing"], {"connector": connector}).fetchone()["at"]
+    row = connection.execute(SQL["get_connector"], {"connector": connector}).fetchone()
+    if since is None or (row is not None and row["held_since"] is not None):
+        return None
+    standstill: int = row["standstill"] if row is not None else 0
+    return int(since) + standstill + round(order_patience * 1_000_000)
+
+
+def deliveries(
+    connection: sqlite3.Connection,
+    system: str,
+    linkedid: str | None,
+    connector: str | None,
+    state: State | None,
+    limit: int,
+) -> Sequence[DeliveryRecord]:
+    """See `Store.deliveries`. Without a linkedid: the newest of each connector and state, merged."""
+    if linkedid is not None:
+        values: dict[str, object] = {"linkedid": linkedid, "system": system, "limit": limit}
+        values |= {"connector": connector, "state": state}
+        return [_record(row) for row in connection.execute(SQL["deliveries_of_call"], values).fetchall()]
+    lists = []
+    for row in connection.execute(SQL["counts"]).fetchall():
+        if connector in {None, row["connector"]} and state in {None, row["state"]}:
+            values = {"connector": row["connector"], "state": row["state"], "limit": limit}
+            lists.append(connection.execute(SQL["recent_deliveries"], values).fetchall())
+    newest = heapq.merge(*lists, key=lambda row: (row["updated_at"], row["id"]), reverse=True)
+    return [_record(row) for row, _ in zip(newest, range(limit), strict=False)]
+
+
+def _record(row: sqlite3.Row) -> DeliveryRecord:
+    return msgspec.convert({**dict(row), "delivery_id": row["id"]}, DeliveryRecord)
+
+
+def attempts(connection: sqlite3.Connection, delivery_id: int) -> Sequence[AttemptRecord]:
+    """The journal of a delivery."""
+    rows = connection.execute(SQL["attempts"], {"id": delivery_id}).fetchall()
+    return [
+        AttemptRecord(**{**dict(row), "kind": row["kind"] and msgspec.convert(row["kind"], _KIND)})
+        for row in rows
+    ]
+
+
+_KIND = AttemptRecord.__annotations__["kind"]
+
+
+def counts(connection: sqlite3.Connection) -> Mapping[str, Mapping[State, int]]:
+    """connector → state → deliveries."""
+    found: dict[str, dict[State, int]] = {}
+    for row in connection.execute(SQL["counts"]).fetchall():
+        found.setdefault(row["connector"], {})[State(row["state"])] = row["n"]
+    return found
+
+
+def connector_state(connection: sqlite3.Connection, connector: str) -> dict[str, str]:
+    """The connector's durable key-value."""
+    row = connection.execute(SQL["get_connector"], {"connector": connector}).fetchone()
+    return {} if row is None else msgspec.json.decode(row["state"], type=dict[str, str])
+
+
+def holds(connection: sqlite3.Connection) -> Mapping[str, Hold]:
+    """Connectors on hold."""
+    rows = connection.execute(SQL["holds"]).fetchall()
+    return {row["connector"]: msgspec.json.decode(row["hold"], type=Hold) for row in rows}
+
+
+def replay_items(connection: sqlite3.Connection, replay_id: int, limit: int) -> Sequence[Queueing]:
+    """What a replay found."""
+    rows = connection.execute(SQL["replay_items"], {"replay_id": replay_id, "limit": limit}).fetchall()
+    return [msgspec.convert(dict(row), Queueing) for row in rows]

@@ -1,0 +1,169 @@
+"""What workers do: claim, settle, give back; and what a start finds of workers that died."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from celreplay.connectors.base import Delivery, OutcomeKind
+from celreplay.store.base import Claim, Lane, ReplayState, Settlement, State
+from celreplay.store.sqlite.replays import end_of_cancelled
+from celreplay.store.sqlite.statements import SQL
+from celreplay.store.sqlite.strands import TIMED, Strand, let_pass, patience_clock, promote, refresh
+
+_WAITING = frozenset({State.PENDING, State.UNCERTAIN})
+
+
+def claim(
+    connection: sqlite3.Connection, connector: str, limit: int, now: int, order_patience: float
+) -> Sequence[Claim]:
+    """The job behind `Store.claim`."""
+    let_pass(connection, connector, order_patience, now)
+    claims: list[Claim] = []
+    strands: set[str] = set()
+    for lane in Lane:
+        if len(claims) >= limit:
+            break
+        promote(connection, connector, lane, now)
+        rows = _due(connection, connector, lane, limit - len(claims), strands)
+        claims += [_take(connection, connector, row, now) for row in rows]
+    return claims
+
+
+def _due(
+    connection: sqlite3.Connection, connector: str, lane: int, limit: int, strands: set[str]
+) -> list[sqlite3.Row]:
+    """Up to `limit` that may go, one of each strand; `strands` grows by theirs."""
+    rows: list[sqlite3.Row] = []
+    cursor = connection.execute(SQL["candidates"], {"connector": connector, "lane": int(lane)})
+    for row in cursor:
+        if row["strand"] in strands:
+            continue
+        rows.append(row)
+        if row["strand"] is not None:
+            strands.add(row["strand"])
+        if len(rows) >= limit:
+            break
+    cursor.close()
+    return rows
+
+
+def _take(connection: sqlite3.Connection, connector: str, row: sqlite3.Row, now: int) -> Claim:
+    probing = row["state"] == State.UNCERTAIN
+    number = row["attempts"] + 1
+    what = "asking whether it arrived" if probing else "sending"
+    values = {"id": row["id"], "now": now, "probing": probing, "passed": row["passed"], "number": number}
+    values["reason"] = f"{what}, attempt {number}{_passing(row['passed'])}"
+    connection.execute(SQL["take"], values)
+    connection.execute(SQL["begin_attempt"], values)
+    return Claim(
+        delivery_id=row["id"],
+        token=row["token"] + 1,
+        delivery=Delivery(
+            system=row["system"],
+            connector=connector,
+            linkedid=row["linkedid"],
+            part=row["part"],
+            payload=row["payload"],
+            checkpoint=row["checkpoint"],
+            attempt=number,
+            forced=bool(row["forced"]),
+        ),
+        lane=Lane(row["lane"]),
+        probing=probing,
+        uncertain_since=row["uncertain_since"] if probing else None,
+        absent_seen=row["absent_seen"] if probing else 0,
+        failures=row["failures"],
+    )
+
+
+def _passing(linkedid: str | None) -> str:
+    return f" (passed {linkedid}, the older call of its number that kept failing)" if linkedid else ""
+
+
+def checkpoint(connection: sqlite3.Connection, delivery_id: int, token: int, data: bytes) -> bool:
+    """The job behind `Store.checkpoint`."""
+    values = {"id": delivery_id, "token": token, "data": data}
+    return connection.execute(SQL["checkpoint"], values).rowcount > 0
+
+
+def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> Sequence[bool]:
+    """The job behind `Store.settle`."""
+    results = []
+    strands: dict[Strand, int] = {}
+    for one in settlements:
+        if one.state is State.SENDING:
+            raise ValueError("an attempt cannot end in the state sending")
+        row = _claimed(connection, one.delivery_id, one.token)
+        results.append(row is not None)
+        if row is not None:
+            _settle_one(connection, row, one)
+            strands[Strand(row["connector"], row["strand"], row["lane"])] = one.ended_at
+    for strand, ended_at in strands.items():
+        refresh(connection, [strand], ended_at)
+    return results
+
+
+def _claimed(connection: sqlite3.Connection, delivery_id: int, token: int) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = connection.execute(
+        SQL["claimed"], {"id": delivery_id, "token": token}
+    ).fetchone()
+    return row
+
+
+def _settle_one(connection: sqlite3.Connection, row: sqlite3.Row, one: Settlement) -> None:
+    waits = one.state in _WAITING
+    failing_since: int | None = row["failing_since"] if waits else None
+    if waits and one.counts and failing_since is None:
+        failing_since = patience_clock(connection, row["connector"], one.ended_at)
+    values = {
+        "id": row["id"],
+        "number": row["attempts"],
+        "state": one.state,
+        "turn": TIMED if waits else None,
+        "reason": one.reason + _passing(row["passed"]),
+        "next_at": (one.ended_at if one.next_at is None else one.next_at) if waits else None,
+        "now": one.ended_at,
+        "failures": row["failures"] + (waits and one.counts),
+        "failing_since": failing_since,
+        "uncertain_since": _uncertain_since(row, one),
+        "absent_seen": one.absent_seen if one.state is State.UNCERTAIN else 0,
+        "delivered_at": one.ended_at if one.state is State.DELIVERED else None,
+    }
+    connection.execute(SQL["settle"], values)
+    journal = {"id": row["id"], "number": row["attempts"], "ended_at": one.ended_at, "kind": one.kind}
+    journal |= {"reason": one.reason, "http_status": one.http_status, "answer": one.answer}
+    connection.execute(SQL["end_attempt"], journal)
+    if one.state is State.PENDING and row["replay_state"] == ReplayState.CANCELLED:
+        end_of_cancelled(connection, row["id"], row["replay_id"], row["delivered_at"], one.ended_at)
+
+
+def _uncertain_since(row: sqlite3.Row, one: Settlement) -> int | None:
+    """The start of this attempt if its request left; where it only asked (a probe that said absent, or
+    could not be made), the start of the attempt that is in doubt."""
+    if one.state is not State.UNCERTAIN:
+        return None
+    asked_only = row["probing"] and (one.absent_seen > 0 or one.kind is not OutcomeKind.UNCERTAIN)
+    since: int | None = row["uncertain_since"] if asked_only else row["attempt_started_at"]
+    return since
+
+
+def release(connection: sqlite3.Connection, claims: Sequence[Claim], now: int, reason: str) -> None:
+    """The job behind `Store.release`. A claim that is no longer ours is left alone."""
+    strands = set()
+    for one in claims:
+        row = _claimed(connection, one.delivery_id, one.token)
+        if row is None:
+            continue
+        state = State.UNCERTAIN if row["probing"] else State.PENDING
+        values = {"id": row["id"], "number": row["attempts"], "state": state, "now": now, "reason": reason}
+        connection.execute(SQL["give_back"], values)
+        connection.execute(SQL["drop_attempt"], values)
+        if state is State.PENDING and row["replay_state"] == ReplayState.CANCELLED:
+            end_of_cancelled(connection, row["id"], row["replay_id"], row["delivered_at"], now)
+        strands.add(Strand(row["connector"], row["strand"], row["lane"]))
+    refresh(connection, strands, now)
+
+
+def recover(connection: sqlite3.Connection, now: int) -> int:
+    """The job behind `Store.recover`."""
+    reason = "celreplay stopped while sending it: it may have arrived"
+    return connection.execute(SQL["recover"], {"now": now, "reason": reason}).rowcount

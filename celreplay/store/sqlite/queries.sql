@@ -1,0 +1,270 @@
+-- Every statement of the store. Named parameters; `turn` is explained in schema/0001.sql.
+
+-- get_meta: one value of the store's own settings
+SELECT value FROM meta WHERE key = :key
+
+-- set_meta: write one value of the store's own settings
+INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = :value
+
+-- put_call: store a call; its seq stays when it is stored again
+INSERT INTO calls (linkedid, system, revision, interpreter, started_at, ended_at, stored_at, payload)
+VALUES (:linkedid, :system, :revision, :interpreter, :started_at, :ended_at, :now, :payload)
+ON CONFLICT (linkedid, system) DO UPDATE SET revision = :revision, interpreter = :interpreter,
+    started_at = :started_at, ended_at = :ended_at, stored_at = :now, payload = :payload
+RETURNING seq
+
+-- drop_call: a call that was folded into another has no row of its own
+DELETE FROM calls WHERE linkedid = :linkedid AND system = :system RETURNING seq
+
+-- drop_aliases: forget which linkedids were folded into a call
+DELETE FROM call_aliases WHERE seq = :seq
+
+-- put_alias: a linkedid was folded into a call
+INSERT INTO call_aliases (linkedid, system, seq) VALUES (:linkedid, :system, :seq)
+ON CONFLICT (linkedid, system) DO UPDATE SET seq = :seq
+
+-- get_call: a call by its own linkedid
+SELECT payload FROM calls WHERE linkedid = :linkedid AND system = :system
+
+-- get_folded_call: a call by a linkedid that was folded into it
+SELECT payload FROM calls WHERE seq =
+    (SELECT seq FROM call_aliases WHERE linkedid = :linkedid AND system = :system)
+
+-- find_parts: what is known of a call for one connector, all its parts
+SELECT id, part, state, strand, lane, attempts, revision, reason, replay_id, delivered_at, forced
+FROM deliveries WHERE linkedid = :linkedid AND connector = :connector AND system = :system
+
+-- insert_delivery: a new delivery; a waiting one that has a strand stands behind (2) until the strand is looked at
+INSERT INTO deliveries (linkedid, connector, part, system, state, turn, lane, strand, started_at, next_at,
+    updated_at, revision, reason, replay_id, forced, delivered_at)
+VALUES (:linkedid, :connector, :part, :system, :state, :turn, :lane, :strand, :started_at, :next_at,
+    :now, :revision, :reason, :replay_id, :forced, :delivered_at)
+
+-- requeue_delivery: an ended delivery starts anew; its journal stays
+UPDATE deliveries SET state = :state, turn = :turn, lane = :lane, strand = :strand, started_at = :started_at,
+    next_at = :next_at, updated_at = :now, revision = :revision, reason = :reason, replay_id = :replay_id,
+    forced = :forced, failures = 0, failing_since = NULL, yields = 0, probing = 0, uncertain_since = NULL,
+    absent_seen = 0, passed = NULL
+WHERE id = :id
+
+-- renew_delivery: the call of a delivery that was never tried has changed
+UPDATE deliveries SET turn = :turn, strand = :strand, started_at = :started_at, updated_at = :now,
+    revision = :revision WHERE id = :id
+
+-- end_delivery: a delivery ends without an attempt: skipped, marked, superseded
+UPDATE deliveries SET state = :state, turn = NULL, next_at = NULL, updated_at = :now, reason = :reason,
+    failing_since = NULL, delivered_at = coalesce(delivered_at, :delivered_at) WHERE id = :id
+
+-- put_payload: the bytes to send; an earlier exchange's checkpoint is void
+INSERT INTO payloads (delivery_id, payload) VALUES (:id, :payload)
+ON CONFLICT (delivery_id) DO UPDATE SET payload = :payload, checkpoint = x''
+
+-- find_folded: deliveries of a linkedid that has become part of another call
+SELECT id, connector, part, state, strand, lane FROM deliveries
+WHERE linkedid = :linkedid AND system = :system
+    AND state IN ('pending', 'sending', 'uncertain', 'delivered', 'skipped', 'dead')
+
+-- strand_head: the first of a strand that lets nobody pass; those up to it are open, those behind it wait
+SELECT id, started_at FROM deliveries INDEXED BY deliveries_strand
+WHERE connector = :connector AND strand = :strand AND lane = :lane AND turn IS NOT NULL
+    AND strand IS NOT NULL AND yields = 0
+ORDER BY started_at, id LIMIT 1
+
+-- open_strand: those up to the head need not wait for others
+UPDATE deliveries SET turn = (CASE WHEN next_at <= :now THEN 0 ELSE 1 END)
+WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_strand
+    WHERE connector = :connector AND strand = :strand AND lane = :lane AND turn IS NOT NULL
+        AND strand IS NOT NULL AND turn = 2 AND (started_at, id) <= (:started_at, :id))
+
+-- block_strand: those behind the head wait for it
+UPDATE deliveries SET turn = 2
+WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_open
+    WHERE connector = :connector AND strand = :strand AND lane = :lane AND turn < 2
+        AND strand IS NOT NULL AND (started_at, id) > (:started_at, :id))
+
+-- promote: what has become due
+UPDATE deliveries SET turn = 0
+WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_timed
+    WHERE connector = :connector AND lane = :lane AND turn = 1 AND next_at <= :now
+    ORDER BY next_at LIMIT :most)
+
+-- let_pass: those that have been failing too long for the patience of their strand
+UPDATE deliveries SET yields = 1
+WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_failing
+    WHERE connector = :connector AND failing_since <= :failing_since AND failing_since IS NOT NULL
+        AND yields = 0 ORDER BY failing_since LIMIT :most)
+RETURNING strand, lane
+
+-- candidates: due deliveries in their order, none of a strand of which one is being sent; with what each passes
+SELECT d.id, d.linkedid, d.part, d.system, d.lane, d.strand, d.state, d.token, d.attempts, d.failures, d.forced,
+    d.uncertain_since, d.absent_seen, d.reason, p.payload, p.checkpoint,
+    (SELECT o.linkedid FROM deliveries AS o INDEXED BY deliveries_strand
+     WHERE o.connector = d.connector AND o.strand = d.strand AND o.lane = d.lane AND o.turn IS NOT NULL
+        AND o.strand IS NOT NULL AND (o.started_at, o.id) < (d.started_at, d.id)
+     ORDER BY o.started_at, o.id LIMIT 1) AS passed
+FROM deliveries AS d INDEXED BY deliveries_ready JOIN payloads AS p ON p.delivery_id = d.id
+WHERE d.connector = :connector AND d.lane = :lane AND d.turn = 0
+    AND NOT EXISTS (SELECT 1 FROM deliveries AS s INDEXED BY deliveries_sending
+        WHERE s.connector = d.connector AND s.strand = d.strand AND s.turn = 3)
+ORDER BY d.started_at, d.id
+
+-- take: a delivery becomes a worker's
+UPDATE deliveries SET state = 'sending', turn = 3, token = token + 1, attempts = attempts + 1, updated_at = :now,
+    probing = :probing, reason = :reason, passed = coalesce(:passed, passed) WHERE id = :id
+
+-- begin_attempt: the journal, before the request leaves
+INSERT INTO attempts (delivery_id, number, started_at) VALUES (:id, :number, :now)
+
+-- claimed: a delivery whose claim is still ours
+SELECT d.id, d.connector, d.strand, d.lane, d.attempts, d.failures, d.failing_since, d.probing, d.uncertain_since,
+    d.passed, d.forced, d.delivered_at, r.state AS replay_state, d.replay_id, a.started_at AS attempt_started_at
+FROM deliveries AS d
+LEFT JOIN replays AS r ON r.id = d.replay_id
+LEFT JOIN attempts AS a ON a.delivery_id = d.id AND a.number = d.attempts
+WHERE d.id = :id AND d.token = :token AND d.turn = 3
+
+-- checkpoint: how far the exchange has come, while the claim is ours
+UPDATE payloads SET checkpoint = :data WHERE delivery_id =
+    (SELECT id FROM deliveries WHERE id = :id AND token = :token AND turn = 3)
+
+-- settle: the end of an attempt
+UPDATE deliveries SET state = :state, turn = :turn, reason = :reason, next_at = :next_at, updated_at = :now,
+    failures = :failures, failing_since = :failing_since, uncertain_since = :uncertain_since,
+    absent_seen = :absent_seen, probing = 0, delivered_at = coalesce(delivered_at, :delivered_at) WHERE id = :id
+
+-- end_attempt: the answer goes into the journal
+UPDATE attempts SET ended_at = :ended_at, kind = :kind, reason = :reason, http_status = :http_status,
+    answer = :answer WHERE delivery_id = :id AND number = :number
+
+-- give_back: a claim whose request never left
+UPDATE deliveries SET state = :state, turn = 1, attempts = attempts - 1, reason = :reason, next_at = :now,
+    updated_at = :now, probing = 0 WHERE id = :id
+
+-- drop_attempt: an attempt that was none
+DELETE FROM attempts WHERE delivery_id = :id AND number = :number
+
+-- recover: what a dead process was sending may have arrived
+UPDATE deliveries SET state = 'uncertain', turn = 1, next_at = :now, updated_at = :now, absent_seen = 0,
+    probing = 0, reason = :reason, uncertain_since = coalesce(
+        (SELECT a.started_at FROM attempts AS a WHERE a.delivery_id = deliveries.id
+            AND a.number = deliveries.attempts), :now)
+WHERE turn = 3
+
+-- next_ready: the earliest of what is due and whose strand is free
+SELECT min(d.next_at) AS at FROM (SELECT connector, strand, next_at FROM deliveries INDEXED BY deliveries_ready
+    WHERE connector = :connector AND lane = :lane AND turn = 0
+        AND NOT EXISTS (SELECT 1 FROM deliveries AS s INDEXED BY deliveries_sending
+            WHERE s.connector = :connector AND s.strand = deliveries.strand AND s.turn = 3)
+    LIMIT 1) AS d
+
+-- next_timed: the earliest of what is not due yet
+SELECT min(next_at) AS at FROM deliveries INDEXED BY deliveries_timed
+WHERE connector = :connector AND lane = :lane AND turn = 1
+
+-- next_failing: since when the one has been failing that will be passed next, on the patience clock
+SELECT min(failing_since) AS at FROM deliveries INDEXED BY deliveries_failing
+WHERE connector = :connector AND failing_since IS NOT NULL AND yields = 0
+
+-- get_connector: state, hold and patience of a connector
+SELECT state, hold, held_since, standstill FROM connectors WHERE connector = :connector
+
+-- set_connector_state: replace the key-value of a connector
+INSERT INTO connectors (connector, state) VALUES (:connector, :state)
+ON CONFLICT (connector) DO UPDATE SET state = :state
+
+-- set_hold: hold a connector; the first moment of an unbroken hold stays
+INSERT INTO connectors (connector, hold, held_since) VALUES (:connector, :hold, :since)
+ON CONFLICT (connector) DO UPDATE SET hold = :hold, held_since = coalesce(held_since, :since)
+
+-- release_hold: the connector is sent to again
+UPDATE connectors SET hold = NULL WHERE connector = :connector
+
+-- add_standstill: a hold is over; the patience clock stood still for its length
+UPDATE connectors SET standstill = :standstill, held_since = NULL WHERE connector = :connector
+
+-- holds: connectors on hold
+SELECT connector, hold FROM connectors WHERE hold IS NOT NULL
+
+-- add_replay: a request to process calls again
+INSERT INTO replays (state, requested_at, requested_by, ids, "start", "end", force, connector, dry_run,
+    mark_delivered, cursor, found, queued, already_delivered, already_waiting, marked_delivered, changed, skipped,
+    not_found, in_progress, delivered, dead, finished_at, error)
+VALUES (:state, :requested_at, :requested_by, :ids, :start, :end, :force, :connector, :dry_run,
+    :mark_delivered, :cursor, :found, :queued, :already_delivered, :already_waiting, :marked_delivered, :changed,
+    :skipped, :not_found, :in_progress, :delivered, :dead, :finished_at, :error)
+
+-- get_replay: a replay with its counters
+SELECT * FROM replays WHERE id = :id
+
+-- recent_replays: newest first
+SELECT * FROM replays ORDER BY id DESC LIMIT :limit
+
+-- unfinished_replays: those that still have calls to find, oldest first
+SELECT * FROM replays INDEXED BY replays_unfinished
+WHERE state IN ('requested', 'looking_up', 'delivering') AND (state <> 'delivering' OR in_progress <> '[]')
+ORDER BY id LIMIT :limit
+
+-- progress_replay: what a step found
+UPDATE replays SET found = :found, queued = :queued, already_delivered = :already_delivered,
+    already_waiting = :already_waiting, marked_delivered = :marked_delivered, changed = :changed,
+    skipped = :skipped, not_found = :not_found, in_progress = :in_progress, cursor = :cursor WHERE id = :id
+
+-- set_replay_state: move a replay on, unless it has ended
+UPDATE replays SET state = :state, finished_at = :finished_at, error = :error
+WHERE id = :id AND state IN ('requested', 'looking_up', 'delivering')
+
+-- waiting_of_replay: the deliveries a cancelled replay takes back: never those that may have arrived
+SELECT id, connector, strand, lane, delivered_at FROM deliveries INDEXED BY deliveries_replay
+WHERE replay_id = :id AND replay_id IS NOT NULL AND turn IS NOT NULL AND state = 'pending'
+
+-- forget_replay: a forced delivery that is taken back was delivered before, not by this replay
+UPDATE deliveries SET state = 'delivered', turn = NULL, next_at = NULL, updated_at = :now, reason = :reason,
+    failing_since = NULL, forced = 0, replay_id = NULL WHERE id = :id
+
+-- add_item: what a replay found for one delivery
+INSERT OR IGNORE INTO replay_items (replay_id, number, linkedid, connector, part, result, reason)
+VALUES (:replay_id, (SELECT coalesce(max(number), 0) + 1 FROM replay_items WHERE replay_id = :replay_id),
+    :linkedid, :connector, :part, :result, :reason)
+
+-- replay_items: what a replay found, in the order found
+SELECT linkedid, connector, part, result, reason FROM replay_items
+WHERE replay_id = :replay_id ORDER BY number LIMIT :limit
+
+-- deliveries_of_call: deliveries of a call, newest change first
+SELECT * FROM deliveries WHERE linkedid = :linkedid AND system = :system
+    AND (:connector IS NULL OR connector = :connector) AND (:state IS NULL OR state = :state)
+ORDER BY updated_at DESC, id DESC LIMIT :limit
+
+-- recent_deliveries: of one connector and state, newest change first
+SELECT * FROM deliveries INDEXED BY deliveries_recent WHERE connector = :connector AND state = :state
+ORDER BY updated_at DESC, id DESC LIMIT :limit
+
+-- attempts: the journal of a delivery
+SELECT number, started_at, ended_at, kind, reason, http_status, answer FROM attempts
+WHERE delivery_id = :id ORDER BY number
+
+-- counts: deliveries by connector and state
+SELECT connector, state, n FROM counters WHERE n <> 0
+
+-- recount: the same by counting; for the check only
+SELECT connector, state, count(*) AS n FROM deliveries GROUP BY connector, state
+
+-- recount_replays: replays whose number of waiting deliveries is wrong; for the check only
+SELECT r.id FROM replays AS r WHERE r.waiting <>
+    (SELECT count(*) FROM deliveries AS d WHERE d.replay_id = r.id AND d.turn IS NOT NULL)
+
+-- strands: all strands with something waiting; for the check only
+SELECT id, connector, strand, lane, turn, yields FROM deliveries WHERE turn IS NOT NULL AND strand IS NOT NULL
+ORDER BY connector, strand, lane, started_at, id
+
+-- in_doubt: deliveries that may have arrived under the present name of the PBX
+SELECT count(*) AS n FROM deliveries WHERE turn IS NOT NULL AND state IN ('sending', 'uncertain')
+
+-- rename_deliveries: the same PBX under another name
+UPDATE deliveries SET system = :name WHERE system = :old
+
+-- rename_calls: the same PBX under another name
+UPDATE calls SET system = :name WHERE system = :old
+
+-- rename_aliases: the same PBX under another name
+UPDATE call_aliases SET system = :name WHERE system = :old

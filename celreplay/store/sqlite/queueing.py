@@ -1,0 +1,209 @@
+"""Storing calls and queueing their deliveries, in the transaction of the position and a replay's progress."""
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from celreplay.calls.model import Call, encode
+from celreplay.errors import StoreError
+from celreplay.store.base import (
+    FinishedCall,
+    NewDelivery,
+    Queued,
+    Queueing,
+    Reading,
+    Replay,
+    ReplayState,
+    ReplayStep,
+    State,
+)
+from celreplay.store.decide import Action, Decision, Known, decide
+from celreplay.store.sqlite.replays import get_replay, record_item, record_step
+from celreplay.store.sqlite.statements import SQL
+from celreplay.store.sqlite.strands import Strand, first_turn, refresh
+
+
+class Saving:
+    """One `save_calls` inside its transaction."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, system: str, interpreter: str, now: int, replay: Replay | None
+    ) -> None:
+        self._connection = connection
+        self._system = system
+        self._interpreter = interpreter
+        self._now = now
+        self._replay = replay
+        self._dry = replay is not None and replay.dry_run
+        self._cancelled = replay is not None and replay.state in {ReplayState.CANCELLED, ReplayState.FAILED}
+        self._strands: set[Strand] = set()
+        self.decisions: list[Decision] = []
+        self.queueings: list[Queueing] = []
+
+    def call(self, finished: FinishedCall) -> None:
+        """Store one call and queue what is wished for it."""
+        if not self._dry:
+            self._put(finished.call)
+            for linkedid in finished.call.linkedids:
+                if linkedid != finished.call.linkedid:
+                    self._supersede(linkedid, finished.call.linkedid)
+        for wish in finished.deliveries:
+            self._queue(finished.call, wish)
+
+    def finish(self) -> None:
+        """Bring the strands in order."""
+        refresh(self._connection, self._strands, self._now)
+
+    def _put(self, call: Call) -> None:
+        values = {
+            "linkedid": call.linkedid,
+            "system": self._system,
+            "revision": call.revision,
+            "interpreter": self._interpreter,
+            "started_at": int(call.started_at),
+            "ended_at": None if call.ended_at is None else int(call.ended_at),
+            "now": self._now,
+            "payload": encode(call),
+        }
+        seq = self._connection.execute(SQL["put_call"], values).fetchone()["seq"]
+        self._connection.execute(SQL["drop_aliases"], {"seq": seq})
+        for linkedid in call.linkedids:
+            if linkedid != call.linkedid:
+                names = {"linkedid": linkedid, "system": self._system}
+                for gone in self._connection.execute(SQL["drop_call"], names).fetchall():
+                    self._connection.execute(SQL["drop_aliases"], {"seq": gone["seq"]})
+                self._connection.execute(SQL["put_alias"], {**names, "seq": seq})
+
+    def _supersede(self, linkedid: str, into: str) -> None:
+        values = {"linkedid": linkedid, "system": self._system}
+        for row in self._connection.execute(SQL["find_folded"], values).fetchall():
+            was = {"delivered": "; it had been delivered", "sending": "; it was being sent"}
+            was["uncertain"] = "; it may have been delivered"
+            reason = f"superseded by {into}: the call was folded into it{was.get(row['state'], '')}"
+            self._end(row["id"], State.SUPERSEDED, reason)
+            self._strands.add(Strand(row["connector"], row["strand"], row["lane"]))
+
+    def _queue(self, call: Call, wish: NewDelivery) -> None:
+        decision = self._decide(call, wish)
+        if self._dry:
+            if not record_item(self._connection, self._replay, self._queueing(call, wish, decision)):
+                decision = msgspec.structs.replace(decision, counted=False)
+        else:
+            self._carry_out(call, wish, decision)
+            if self._replay is not None and self._replay.ids:
+                record_item(self._connection, self._replay, self._queueing(call, wish, decision))
+        self.decisions.append(decision)
+        self.queueings.append(self._queueing(call, wish, decision))
+
+    def _decide(self, call: Call, wish: NewDelivery) -> Decision:
+        if self._cancelled and self._replay is not None:
+            reason = f"replay {self._replay.id} has been {self._replay.state}"
+            return Decision(part=wish.part, result=Queued.SKIPPED, reason=reason, counted=False)
+        names = {"linkedid": call.linkedid, "connector": wish.connector, "system": self._system}
+        rows = self._connection.execute(SQL["find_parts"], names).fetchall()
+        self._rows = {row["id"]: row for row in rows}
+        parts = [msgspec.convert(dict(row), Known) for row in rows]
+        return decide(wish, parts, call.revision, self._replay.id if self._replay else None)
+
+    def _queueing(self, call: Call, wish: NewDelivery, decision: Decision) -> Queueing:
+        return Queueing(
+            linkedid=call.linkedid,
+            connector=wish.connector,
+            part=decision.part,
+            result=decision.result,
+            reason=decision.reason,
+        )
+
+    def _carry_out(self, call: Call, wish: NewDelivery, decision: Decision) -> None:
+        if decision.known is not None:
+            row = self._rows[decision.known.id]
+            self._strands.add(Strand(wish.connector, row["strand"], row["lane"]))
+        if decision.action is Action.END and decision.known is not None and decision.state is not None:
+            self._end(decision.known.id, decision.state, decision.reason)
+        elif decision.action is Action.INSERT or decision.action is Action.REQUEUE:
+            self._write(call, wish, decision)
+        elif decision.action is Action.RENEW and decision.known is not None:
+            self._renew(call, wish, decision.known.id)
+
+    def _write(self, call: Call, wish: NewDelivery, decision: Decision) -> None:
+        waits = decision.state is State.PENDING
+        values = {
+            "id": decision.known.id if decision.known else None,
+            "linkedid": call.linkedid,
+            "connector": wish.connector,
+            "part": decision.part,
+            "system": self._system,
+            "state": decision.state,
+            "turn": first_turn(wish.strand, wish.due_at, self._now) if waits else None,
+            "lane": int(wish.lane),
+            "strand": wish.strand,
+            "started_at": int(call.started_at),
+            "next_at": wish.due_at if waits else None,
+            "now": self._now,
+            "revision": call.revision,
+            "reason": decision.reason or self._reason(decision),
+            "replay_id": self._replay.id if self._replay else None,
+            "forced": decision.forced,
+            "delivered_at": self._now if decision.state is State.DELIVERED else None,
+        }
+        name = "insert_delivery" if decision.action is Action.INSERT else "requeue_delivery"
+        cursor = self._connection.execute(SQL[name], values)
+        if waits:
+            id_ = (
+                decision.known.id
+                if decision.action is Action.REQUEUE and decision.known
+                else cursor.lastrowid
+            )
+            self._connection.execute(SQL["put_payload"], {"id": id_, "payload": wish.payload})
+            self._strands.add(Strand(wish.connector, wish.strand, int(wish.lane)))
+
+    def _reason(self, decision: Decision) -> str:
+        how = "queued again" if decision.action is Action.REQUEUE else "queued"
+        by = f" by replay {self._replay.id}" if self._replay else ""
+        return how + by + (", though it was delivered before" if decision.forced else "")
+
+    def _renew(self, call: Call, wish: NewDelivery, id_: int) -> None:
+        row = self._rows[id_]
+        values = {
+            "id": id_,
+            "turn": first_turn(wish.strand, wish.due_at, self._now),
+            "strand": wish.strand,
+            "started_at": int(call.started_at),
+            "now": self._now,
+            "revision": call.revision,
+        }
+        self._connection.execute(SQL["renew_delivery"], values)
+        self._connection.execute(SQL["put_payload"], {"id": id_, "payload": wish.payload})
+        self._strands.add(Strand(wish.connector, wish.strand, row["lane"]))
+
+    def _end(self, id_: int, state: State, reason: str) -> None:
+        delivered_at = self._now if state is State.DELIVERED else None
+        values = {"id": id_, "state": state, "reason": reason, "now": self._now, "delivered_at": delivered_at}
+        self._connection.execute(SQL["end_delivery"], values)
+
+
+def save_calls(
+    connection: sqlite3.Connection,
+    system: str,
+    interpreter: str,
+    calls: Sequence[FinishedCall],
+    now: int,
+    reading: Reading | None,
+    step: ReplayStep | None,
+) -> Sequence[Queueing]:
+    """The job behind `Store.save_calls`."""
+    replay = get_replay(connection, step.replay_id) if step else None
+    if step is not None and replay is None:
+        raise StoreError(f"there is no replay {step.replay_id}")
+    saving = Saving(connection, system, interpreter, now, replay)
+    for finished in calls:
+        saving.call(finished)
+    saving.finish()
+    if reading is not None:
+        values = {"key": "reading", "value": msgspec.json.encode(reading).decode()}
+        connection.execute(SQL["set_meta"], values)
+    if step is not None and replay is not None:
+        linkedids = {linkedid for one in calls for linkedid in one.call.linkedids}
+        record_step(connection, replay, step, saving.decisions, linkedids)
+    return saving.queueings

@@ -1,0 +1,200 @@
+"""The store in one SQLite file: a thread that writes, a thread that reads."""
+
+import asyncio
+import sqlite3
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from celreplay.calls.model import Call
+from celreplay.errors import StoreError
+from celreplay.store.base import (
+    AttemptRecord,
+    Claim,
+    DeliveryRecord,
+    FinishedCall,
+    Hold,
+    Queueing,
+    Reading,
+    Replay,
+    ReplayState,
+    ReplayStep,
+    Settlement,
+    State,
+)
+from celreplay.store.sqlite import asking, check, claims, queueing, replays, schema
+from celreplay.store.sqlite.errors import store_error
+from celreplay.store.sqlite.statements import SQL
+from celreplay.store.sqlite.thread import DatabaseThread
+
+
+class SqliteStore:
+    """See `Store` for what each method promises. The file may be open in several processes at once."""
+
+    def __init__(self, path: Path, system: str, interpreter: str, busy_timeout: float) -> None:
+        self.path = path
+        self._system = system
+        self._interpreter = interpreter
+        self._order_patience: dict[str, float] = {}
+        writing = schema.connect(path, busy_timeout=busy_timeout)
+        try:
+            schema.migrate(writing, path)
+            reading = schema.connect(path, busy_timeout=busy_timeout, query_only=True)
+        except BaseException:
+            writing.close()
+            raise
+        self._writer = DatabaseThread(writing, str(path), writes=True)
+        self._reader = DatabaseThread(reading, str(path), writes=False)
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, system: str, interpreter: str = "", busy_timeout: float = 10.0
+    ) -> "SqliteStore":
+        """Open the store, or make it (mode 0600; its folder must exist), and migrate it. `system` is
+        `pbx.name`, a part of each delivery's identity; `interpreter` is stored beside each call, to tell
+        later by which rules it was understood. Blocks; raises StoreError."""
+        path = Path(path)
+        schema.create(path)
+        try:
+            return cls(path, system, interpreter, busy_timeout)
+        except (sqlite3.Error, OSError) as error:
+            raise store_error(error, str(path)) from None
+
+    async def save_calls(
+        self,
+        calls: Sequence[FinishedCall],
+        *,
+        now: int,
+        reading: Reading | None = None,
+        step: ReplayStep | None = None,
+    ) -> Sequence[Queueing]:
+        def work(connection: sqlite3.Connection) -> Sequence[Queueing]:
+            return queueing.save_calls(connection, self._system, self._interpreter, calls, now, reading, step)
+
+        return await self._writer.run(work)
+
+    async def reading(self) -> Reading | None:
+        return await self._reader.run(asking.reading)
+
+    async def pbx_name(self) -> str | None:
+        return await self._reader.run(partial(asking.meta, key="pbx_name"))
+
+    async def set_pbx_name(self, name: str) -> None:
+        """Calls and deliveries move to the new name with the store. Raises StoreError while deliveries are in
+        doubt: the CRM knows them by the old name."""
+        await self._writer.run(lambda connection: _rename(connection, name, str(self.path)))
+        self._system = name
+
+    async def call(self, linkedid: str) -> Call | None:
+        return await self._reader.run(lambda connection: asking.call(connection, linkedid, self._system))
+
+    async def claim(self, connector: str, limit: int, *, now: int, order_patience: float) -> Sequence[Claim]:
+        self._order_patience[connector] = order_patience
+        return await self._writer.run(
+            lambda connection: claims.claim(connection, connector, limit, now, order_patience)
+        )
+
+    async def checkpoint(self, delivery_id: int, token: int, data: bytes) -> bool:
+        return await self._writer.run(
+            lambda connection: claims.checkpoint(connection, delivery_id, token, data)
+        )
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        return await self._writer.run(lambda connection: claims.settle(connection, settlements))
+
+    async def release(self, given: Sequence[Claim], *, now: int, reason: str) -> None:
+        await self._writer.run(lambda connection: claims.release(connection, given, now, reason))
+
+    async def recover(self, *, now: int) -> int:
+        return await self._writer.run(lambda connection: claims.recover(connection, now))
+
+    async def next_due(self, connector: str) -> int | None:
+        """None also where all that waits must wait for one that is being sent: its settling is the moment
+        to claim again. The end of a strand's patience counts as soon as a claim has told how long it is."""
+        patience = self._order_patience.get(connector)
+        return await self._reader.run(lambda connection: asking.next_due(connection, connector, patience))
+
+    async def connector_state(self, connector: str) -> dict[str, str]:
+        return await self._reader.run(partial(asking.connector_state, connector=connector))
+
+    async def set_connector_state(self, connector: str, state: Mapping[str, str]) -> None:
+        values = {"connector": connector, "state": msgspec.json.encode(dict(state)).decode()}
+        await self._execute("set_connector_state", values)
+
+    async def holds(self) -> Mapping[str, Hold]:
+        return await self._reader.run(asking.holds)
+
+    async def set_hold(self, connector: str, hold: Hold | None) -> None:
+        values: dict[str, object] = {"connector": connector}
+        if hold is None:
+            await self._execute("release_hold", values)
+        else:
+            values |= {"hold": msgspec.json.encode(hold).decode(), "since": hold.since}
+            await self._execute("set_hold", values)
+
+    async def add_replay(self, replay: Replay) -> int:
+        return await self._writer.run(lambda connection: replays.add_replay(connection, replay))
+
+    async def replay(self, replay_id: int) -> Replay | None:
+        return await self._reader.run(lambda connection: replays.get_replay(connection, replay_id))
+
+    async def replays(self, *, unfinished: bool = False, limit: int = 100) -> Sequence[Replay]:
+        return await self._reader.run(
+            lambda connection: replays.list_replays(connection, unfinished=unfinished, limit=limit)
+        )
+
+    async def set_replay_state(
+        self, replay_id: int, state: ReplayState, *, now: int, error: str = ""
+    ) -> None:
+        await self._writer.run(
+            lambda connection: replays.set_replay_state(connection, replay_id, state, now, error)
+        )
+
+    async def replay_items(self, replay_id: int, *, limit: int = 1000) -> Sequence[Queueing]:
+        return await self._reader.run(lambda connection: asking.replay_items(connection, replay_id, limit))
+
+    async def deliveries(
+        self,
+        *,
+        linkedid: str | None = None,
+        connector: str | None = None,
+        state: State | None = None,
+        limit: int = 100,
+    ) -> Sequence[DeliveryRecord]:
+        def work(connection: sqlite3.Connection) -> Sequence[DeliveryRecord]:
+            return asking.deliveries(connection, self._system, linkedid, connector, state, limit)
+
+        return await self._reader.run(work)
+
+    async def attempts(self, delivery_id: int) -> Sequence[AttemptRecord]:
+        return await self._reader.run(lambda connection: asking.attempts(connection, delivery_id))
+
+    async def counts(self) -> Mapping[str, Mapping[State, int]]:
+        return await self._reader.run(asking.counts)
+
+    async def check(self) -> list[str]:
+        """What is wrong inside the store, by looking at everything; empty when nothing is. Takes long."""
+        return await self._reader.run(check.mistakes)
+
+    async def aclose(self) -> None:
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._reader.close()
+        self._writer.close()
+
+    async def _execute(self, name: str, values: Mapping[str, object]) -> None:
+        await self._writer.run(lambda connection: connection.execute(SQL[name], dict(values)).close())
+
+
+def _rename(connection: sqlite3.Connection, name: str, path: str) -> None:
+    old = asking.meta(connection, "pbx_name")
+    if old is not None and old != name:
+        if connection.execute(SQL["in_doubt"]).fetchone()["n"]:
+            hint = "let celreplay run under the old name until they are settled, then rename"
+            raise StoreError(f"store {path}: deliveries are in doubt under the name {old}", hint=hint)
+        for statement in ("rename_deliveries", "rename_calls", "rename_aliases"):
+            connection.execute(SQL[statement], {"name": name, "old": old})
+    connection.execute(SQL["set_meta"], {"key": "pbx_name", "value": name})
