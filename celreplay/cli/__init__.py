@@ -1,0 +1,88 @@
+"""The door over a terminal: `celreplay COMMAND`. One module per command, loaded when it is asked for."""
+
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn, cast
+
+import click
+
+from celreplay import __version__
+from celreplay.errors import CelreplayError, ConfigError
+
+EXIT_FAILED = 1
+"""The command ran and the answer is bad news: the demo found a fault, the daemon is not running."""
+EXIT_WRONG = 2
+"""Nothing was done: wrong usage, wrong config, a database or file that cannot be used."""
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+COMMANDS = {
+    "serve": "Run the daemon: read CEL, deliver calls, answer on port 8077.",
+    "calls": "Print calls as celreplay understands them. Delivers nothing.",
+    "replay": "Process calls again, by id or by period.",
+    "status": "Show where reading and delivering stand.",
+    "check-config": "Check a config file and show what was understood.",
+    "demo": "Watch real calls go from CEL to a local receiver.",
+}
+"""Name → first line of its help. The module is the name, with `_` for `-`."""
+
+
+class _Commands(click.Group):
+    """Imports a command's module when the command is used, so that `--help` stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"celreplay.cli.{cmd_name.replace('-', '_')}")
+        return cast("click.Command", module.command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 bad news, 2 nothing was done (usage, config, database), 130 interrupted.",
+)
+@click.version_option(__version__, prog_name="celreplay", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Bring every call of an Asterisk PBX into the CRM, once, even after downtime."""
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run one command and exit. What a user can cause is one line on stderr, never a traceback."""
+    try:
+        code = cli.main(arguments, prog_name="celreplay", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        code = _complain(error.format_message())
+    except ConfigError as error:
+        code = _complain(*(error.mistakes if len(error.mistakes) > 1 else [str(error)]))
+    except CelreplayError as error:
+        code = _complain(str(error))
+    except BrokenPipeError:
+        code = EXIT_BROKEN_PIPE
+    except OSError as error:
+        code = _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (KeyboardInterrupt, click.Abort):
+        code = EXIT_INTERRUPTED
+    _leave(code if isinstance(code, int) else 0)
+
+
+def _complain(*lines: str) -> int:
+    for line in lines:
+        click.echo(f"celreplay: {line}", err=True)
+    return EXIT_WRONG
+
+
+def _leave(code: int) -> NoReturn:
+    if code == EXIT_BROKEN_PIPE:
+        # the interpreter flushes stdout once more at its end, and would complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(code)

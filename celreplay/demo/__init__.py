@@ -1,0 +1,1 @@
+"""`celreplay demo`: real captured calls on their way from a CEL file through the daemon to a receiver."""

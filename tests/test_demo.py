@@ -1,0 +1,101 @@
+"""The demo: its data, its receiver, and the whole of it as a process."""
+
+import base64
+import re
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from standardwebhooks import Webhook
+
+from celreplay.demo.data import calls_before, captured_calls, create_table, live_calls, write_rows
+from celreplay.demo.receiver import NotGenuineError, verify
+
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+NOW = 1_800_000_000.0
+
+
+def test_every_captured_call_has_a_linkedid_of_its_own() -> None:
+    """The demo counts calls by linkedid: no two captures share one, and each is written to its end."""
+    calls = captured_calls()
+    assert len({call.linkedid for call in calls}) == len(calls) >= 15
+    assert all({row[15] for row in call.rows} == {call.linkedid} for call in calls)
+    assert {call.rows[-1][0] for call in calls} == {"LINKEDID_END"}
+    assert len(live_calls()) >= 3
+
+
+def test_a_moved_call_keeps_its_gaps_and_its_ids_agree_with_its_times() -> None:
+    """Moving a call changes every time and id in it by the same whole seconds."""
+    for before in captured_calls():
+        after = before.beginning_at(NOW)
+        assert NOW - 1 < after.times[0] <= NOW
+        shift = round(after.times[0] - before.times[0])
+        assert [round(a - b) for a, b in zip(after.times, before.times, strict=True)] == [shift] * len(
+            before.rows
+        )
+        old_seconds = {
+            match for row in before.rows for match in re.findall(r"17953\d{5}(?=\.)", ",".join(row))
+        }
+        left = {match for row in after.rows for match in re.findall(r"17953\d{5}(?=\.)", ",".join(row))}
+        assert old_seconds
+        assert left.isdisjoint(old_seconds)
+        assert int(after.linkedid.split(".")[0]) - int(before.linkedid.split(".")[0]) == shift
+
+
+def test_the_calls_of_the_past_lie_within_the_last_day() -> None:
+    """`start_date=-1` finds all of them: the oldest is younger than 24 hours, the last has ended."""
+    calls = calls_before(NOW)
+    assert min(call.times[0] for call in calls) > NOW - 86_400
+    assert max(time for call in calls for time in call.times) < NOW - 60
+
+
+def test_rows_lie_in_the_file_as_asterisk_writes_them(tmp_path: Path) -> None:
+    """The CEL file has cel_sqlite3_custom's columns and keys that grow in the order of writing."""
+    path = tmp_path / "cel.sqlite"
+    create_table(path)
+    call = captured_calls()[0]
+    write_rows(path, call.rows)
+    database = sqlite3.connect(path)
+    rows = database.execute("SELECT AcctId, eventtype, linkedid, peeraccount FROM cel").fetchall()
+    database.close()
+    assert rows[0] == (1, "CHAN_START", call.linkedid, "")
+    assert [row[0] for row in rows] == list(range(1, len(call.rows) + 1))
+
+
+def signed(body: bytes, moment: float) -> dict[str, str]:
+    at = datetime.fromtimestamp(int(moment), UTC)
+    return {
+        "webhook-id": "call_1",
+        "webhook-timestamp": str(int(moment)),
+        "webhook-signature": Webhook(SECRET).sign("call_1", at, body.decode()),
+    }
+
+
+def test_a_signature_of_the_standards_own_package_is_taken() -> None:
+    """The receiver agrees with the package of Standard Webhooks."""
+    body = b'{"data":{}}'
+    headers = signed(body, NOW)
+    verify(SECRET, headers, body, NOW)
+    headers["webhook-signature"] = "v2,other " + headers["webhook-signature"]
+    verify(SECRET, headers, body, NOW)
+
+
+@pytest.mark.parametrize(
+    ("changed", "body", "now"),
+    [
+        pytest.param({}, b'{"data":{"a":1}}', NOW, id="body-changed"),
+        pytest.param({"webhook-id": "call_2"}, b'{"data":{}}', NOW, id="id-changed"),
+        pytest.param({"webhook-signature": "v1,AAAA"}, b'{"data":{}}', NOW, id="wrong-signature"),
+        pytest.param({"webhook-signature": ""}, b'{"data":{}}', NOW, id="no-signature"),
+        pytest.param({"webhook-timestamp": ""}, b'{"data":{}}', NOW, id="no-timestamp"),
+        pytest.param({}, b'{"data":{}}', NOW + 301, id="too-old"),
+    ],
+)
+def test_a_request_that_proves_nothing_is_turned_away(
+    changed: dict[str, str], body: bytes, now: float
+) -> None:
+    """Any change of body, id or time, and a missing header, is noticed."""
+    headers = signed(b'{"data":{}}', NOW) | changed
+    with pytest.raises(NotGenuineError):
+        verify(SECRET, headers, body, now)
