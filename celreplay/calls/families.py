@@ -127,11 +127,19 @@ def _way_by_looks(parties: Parties, family: Family, families: list[Family]) -> s
     if origin.app("pickup", "pickupchan") or origin.exten.startswith("*8"):
         return "pickup"
     own = _all_linkedids(family)
-    older = [other for other in families if _age(other) < _age(family)]
-    met = any(own & _all_linkedids(other) for other in older)
-    if not met or any(_is_line(parties.by_id.get(channel.uniqueid)) for channel in family.members):
+    met = [other for other in families if _age(other) < _age(family) and own & _all_linkedids(other)]
+    if not met:
         return ""
-    return "consult"
+    called_out = any(_is_line(parties.by_id.get(channel.uniqueid)) for channel in family.members)
+    return "consult" if not called_out or _was_called(parties, origin, met) else ""
+
+
+def _was_called(parties: Parties, origin: Channel, older: list[Family]) -> bool:
+    """The origin's extension had been called in an older call: it is its second line."""
+    number = parties.number(origin.uniqueid)
+    return number is not None and any(
+        parties.number(channel.uniqueid) == number for family in older for channel in family.members
+    )
 
 
 def _is_line(party: Party | None) -> bool:

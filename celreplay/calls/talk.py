@@ -64,7 +64,7 @@ def hold_of(scene: Scene, channels: Sequence[Channel], talked: Sequence[Interval
     ]
     held: list[Interval] = []
     for channel in channels:
-        stays = talks_of(channel, scene)
+        stays = talks_of(channel, scene) if scene.bridges else list(talked)
         music = [
             (start, end)
             for start, end in _music(channel.streams, scene.rows[-1].eventtime)

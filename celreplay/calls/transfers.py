@@ -28,7 +28,7 @@ def transfers_of(story: Story) -> list[Transfer]:
     if not any(transfer.type is TransferType.ATTENDED for _, transfer in found):
         found += _merged_into(story, ids)
     if not found:
-        found = _unannounced(story)
+        found = _folded(story) or _unannounced(story)
     return [transfer for _, transfer in sorted(found, key=_seq)]
 
 
@@ -84,7 +84,7 @@ def _attended(story: Story, seq: int, event: CelEvent) -> Transfer:
     else:
         result = "answered" if leg.talks else leg_disposition(leg).value
     by = story.parties.number(event.uniqueid)
-    return Transfer(type=TransferType.ATTENDED, at=Instant(event.eventtime), by=by, to=number, result=result)
+    return _attended_to(Instant(event.eventtime), by, number, result)
 
 
 def _target(story: Story, seq: int, event: CelEvent, named: str) -> str:
@@ -118,21 +118,47 @@ def _merged_into(story: Story, ids: set[str]) -> list[tuple[int, Transfer]]:
             found.append(
                 (
                     seq,
-                    Transfer(
-                        type=TransferType.ATTENDED,
-                        at=Instant(event.eventtime),
-                        by=by,
-                        to=to,
-                        result="answered" if to else None,
-                    ),
+                    _attended_to(Instant(event.eventtime), by, to, "answered" if to else None),
                 )
             )
     return found
 
 
+def _folded(story: Story) -> list[tuple[int, Transfer]]:
+    """Tables without transfer rows (Asterisk's sample of cel.conf): that a second line or a retrieving phone
+    joined the call tells the transfer."""
+    found = []
+    family = story.family
+    for channel in family.members:
+        number = story.parties.number(channel.uniqueid)
+        at = Instant(channel.ended_at if channel.ended_at is not None else channel.last_at)
+        if channel.uniqueid in family.consultants:
+            to = next((leg for leg in story.legs if leg.channel.linkedids[0] == channel.uniqueid), None)
+            result = leg_disposition(to).value if to else None
+            found.append((channel.seq, _attended_to(at, number, to.number if to else None, result)))
+        elif channel.uniqueid in family.joiners and channel.app("parkedcall"):
+            by = _talked_last(story, channel.seq)
+            park = Transfer(type=TransferType.PARK, at=by[0], by=by[1], to=number, result="answered")
+            found.append((channel.seq, park))
+    return found
+
+
+def _attended_to(at: Instant, by: str | None, to: str | None, result: str | None) -> Transfer:
+    return Transfer(type=TransferType.ATTENDED, at=at, by=by, to=to, result=result)
+
+
+def _talked_last(story: Story, seq: int) -> tuple[Instant, str | None]:
+    """When the last person who talked before `seq` stopped, and its number."""
+    found = (Instant(story.started_at), None)
+    for leg in story.persons:
+        if leg.channel.seq < seq and leg.talks[-1][1] >= found[0]:
+            found = (Instant(leg.talks[-1][1]), leg.number)
+    return found
+
+
 def _park(story: Story, seq: int, event: CelEvent, marks: list[tuple[int, CelEvent]]) -> Transfer:
-    parker = endpoint_of(text_of(fields_of(event), "parker_dial_string")) or None
-    by = _number_of_endpoint(story, parker)
+    parker = endpoint_of(text_of(fields_of(event), "parker_dial_string"))
+    by = _number_of_endpoint(story, parker) if parker else _talked_last(story, seq)[1]
     end = next(
         (
             other
@@ -155,9 +181,9 @@ def _park(story: Story, seq: int, event: CelEvent, marks: list[tuple[int, CelEve
     return Transfer(type=TransferType.PARK, at=Instant(event.eventtime), by=by, to=to, result=result)
 
 
-def _number_of_endpoint(story: Story, endpoint: str | None) -> str | None:
+def _number_of_endpoint(story: Story, endpoint: str) -> str:
     for leg in story.legs:
-        if leg.channel.endpoint == endpoint:
+        if leg.channel.endpoint == endpoint and leg.number:
             return leg.number
     return endpoint
 
@@ -224,11 +250,12 @@ def _redirect(story: Story) -> tuple[int, Transfer] | None:
         if channel.seq > max((stay.left_seq for stay in first.talks), default=1 << 60) and not (
             story.caller.channel.ended_seq < channel.seq
         ):
+            # a table without transfer rows has no LINKEDID_END either (Asterisk's sample of cel.conf)
+            kind = TransferType.REDIRECT if story.scene.all_events else TransferType.BLIND
+            by = None if story.scene.all_events else persons[0].number
+            at = Instant(max(end for _, end in persons[0].talks))
             return channel.seq, Transfer(
-                type=TransferType.REDIRECT,
-                at=Instant(max(end for _, end in persons[0].talks)),
-                to=leg.number,
-                result=leg_disposition(leg).value,
+                type=kind, at=at, by=by, to=leg.number, result=leg_disposition(leg).value
             )
     return None
 

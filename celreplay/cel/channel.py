@@ -107,5 +107,5 @@ class Scene(msgspec.Struct, kw_only=True):
     """Some BRIDGE_ENTER was written: the table has bridge events."""
     streams: bool = False
     """Rows that only Asterisk 18 and later writes are there."""
-    broken: int = 0
-    """How many `extra` were cut or broken."""
+    all_events: bool = False
+    """LINKEDID_END is there: the table has the events that Asterisk's sample of cel.conf leaves out."""

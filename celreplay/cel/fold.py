@@ -32,12 +32,13 @@ def read(rows: Sequence[CelEvent]) -> Scene:
         if is_message(event.channame):
             continue
         eventtype = "USER_DEFINED" if event.user_defined else event.eventtype
+        if eventtype == _LINKEDID_END:
+            scene.all_events = True  # and tells nothing about the channel that it names
+            continue
         channel = channels.get(event.uniqueid)
         if channel is None:
-            if eventtype == _LINKEDID_END:
-                continue  # tells nothing about a channel without other rows
             channel = channels[event.uniqueid] = _new(seq, event)
-        elif eventtype != _LINKEDID_END:
+        else:
             _update(channel, seq, event)
         handle = _HANDLERS.get(eventtype)
         if handle is not None:
@@ -116,7 +117,9 @@ def _chan_end(_: Scene, channel: Channel, seq: int, event: CelEvent) -> None:
 def _bridge_enter(scene: Scene, channel: Channel, seq: int, event: CelEvent) -> None:
     scene.bridges = True
     fields = fields_of(event)
-    _leave(channel, seq, event.eventtime)
+    stays = channel.stays
+    if stays and stays[-1].enter != event.eventtime:
+        _leave(channel, seq, event.eventtime)  # its BRIDGE_EXIT was lost
     channel.stays.append(
         Stay(
             text_of(fields, "bridge_id"),
@@ -130,7 +133,12 @@ def _bridge_enter(scene: Scene, channel: Channel, seq: int, event: CelEvent) -> 
 
 def _bridge_exit(scene: Scene, channel: Channel, seq: int, event: CelEvent) -> None:
     stays = channel.stays
-    if stays and stays[-1].leave is None:
+    if len(stays) > 1 and stays[-2].leave is None:
+        # two begun in one moment, in a table without ids: the bridge's id tells which one ends
+        if text_of(fields_of(event), "bridge_id") == stays[-1].bridge:
+            stays.reverse()
+        stays[-2].leave, stays[-2].left_seq = event.eventtime, seq
+    elif stays and stays[-1].leave is None:
         _leave(channel, seq, event.eventtime)
     elif not stays:  # its BRIDGE_ENTER was lost; it cannot have entered before it answered
         fields = fields_of(event)
@@ -142,9 +150,9 @@ def _bridge_exit(scene: Scene, channel: Channel, seq: int, event: CelEvent) -> N
 
 
 def _leave(channel: Channel, seq: int, at: int) -> None:
-    if channel.stays and channel.stays[-1].leave is None:
-        stay = channel.stays[-1]
-        stay.leave, stay.left_seq = max(at, stay.enter), seq
+    for stay in channel.stays[-2:]:
+        if stay.leave is None:
+            stay.leave, stay.left_seq = max(at, stay.enter), seq
 
 
 def _stream(scene: Scene, channel: Channel, _: int, event: CelEvent) -> None:
