@@ -102,7 +102,7 @@ class FakeConnector:
     def prepare(self, call: Call, part: str) -> bytes:
         return encode({"part": part, "call": call})
 
-    def exchange(self, deliveries: Sequence[Delivery], state: ConnectorState, now: Instant) -> Exchange:
+    def exchange(self, deliveries: Sequence[Delivery], state: ConnectorState, now: Instant) -> Exchange:  # noqa: ARG002 - the protocol
         self.batches.append([delivery.linkedid for delivery in deliveries])
         outcomes: list[Outcome] = []
         for index, delivery in enumerate(deliveries):
@@ -119,7 +119,7 @@ class FakeConnector:
             outcomes.append(outcome)
         return outcomes
 
-    def probe(self, delivery: Delivery, state: ConnectorState, now: Instant) -> Probing:
+    def probe(self, delivery: Delivery, state: ConnectorState, now: Instant) -> Probing:  # noqa: ARG002 - the protocol
         self.asked.append(delivery)
         yield from ()
         return self.probes.popleft() if self.probes else Probe.UNKNOWN

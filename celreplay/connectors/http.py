@@ -173,6 +173,8 @@ class HttpDriver:
                 return Response(status=answer.status, headers=headers, body=body)
         except _NETWORK_ERRORS as error:
             raise _NetworkError(outcome_of(error, request, left=trip.current_left)) from error
+        except Exception as error:
+            raise _BrokenConnectorError(f"{type(error).__name__}: the request cannot be sent") from error
 
     async def _body(self, answer: aiohttp.ClientResponse, request: Request) -> bytes:
         body = bytearray()

@@ -16,9 +16,9 @@ def next_attempt_at(
 ) -> int | None:
     """The moment of the next attempt after `failures` failed ones (1 or more); None: out of attempts.
 
-    The wait is `schedule[failures - 1]` seconds, or what the CRM asked for if that is longer (at most a day), and
-    made longer by up to its `jitter`-th part, so that calls that failed together do not come back together.
-    `random` gives numbers in [0, 1).
+    The wait is `schedule[failures - 1]` seconds, or what the CRM asked for if that is longer (at most a day),
+    and made longer by up to its `jitter`-th part, so that calls that failed together do not come back
+    together. `random` gives numbers in [0, 1).
     """
     if failures > len(schedule):
         return None

@@ -1,7 +1,7 @@
 """Which outcomes hold a connector, and when the next canary goes out. Pure.
 
-A held connector gets one delivery now and then, the canary; the others wait and lose no attempt. Pacing (requests
-per second) has its place here, beside the holds, where a CRM needs it.
+A held connector gets one delivery now and then, the canary; the others wait and lose no attempt. Pacing
+(requests per second) has its place here, beside the holds, where a CRM needs it.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ LONGEST_PAUSE = 300.0
 FAILURES_IN_A_ROW = 5
 """Of different calls, with none delivered between them: then it is not the calls."""
 HEAD_START = 5.0
-"""Seconds that other deliveries have, when a canary is due, before the one that met the hold: it may be that one
-that the CRM cannot stand."""
+"""Seconds that other deliveries have, when a canary is due, before the one that met the hold: it may be that
+one that the CRM cannot stand."""
 BLAME_LIMIT = 2
 """A delivery that began so many holds, each ended by another delivery, has failed by itself the next time."""
 
@@ -67,7 +67,7 @@ def judge(standing: Standing, delivery_id: int, outcome: Outcome, *, canary: boo
 
 def pause(canaries: int) -> float:
     """Seconds until the next canary after `canaries` failed ones: 30, 60, 120, 240, 300, 300, …"""
-    return min(FIRST_PAUSE * 2 ** min(canaries, 10), LONGEST_PAUSE)
+    return min(FIRST_PAUSE * 2.0 ** min(canaries, 10), LONGEST_PAUSE)
 
 
 def at_start(hold: Hold, now: int) -> Hold:

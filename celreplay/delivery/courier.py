@@ -1,0 +1,253 @@
+"""Carries claimed deliveries of one connector to its CRM, and settles every one of them, whatever happens."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+
+from celreplay.clock import Clock
+from celreplay.connectors.base import Checkpoint, Connector, Outcome, OutcomeKind, Probe
+from celreplay.connectors.http import ClaimLostError, HttpDriver, Trip
+from celreplay.connectors.state import SharedState
+from celreplay.delivery.settling import Settler
+from celreplay.delivery.throttle import Standing, at_start, judge
+from celreplay.errors import StoreError
+from celreplay.store.base import Claim, Settlement, Store
+from celreplay.times import Instant, seconds_between
+from celreplay.waiting import first_of
+
+_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds between attempts to use a store that fails."""
+_log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+async def whole(work: Coroutine[Any, Any, T], *, hurry: Callable[[], None] = lambda: None) -> T:
+    """Let the work end, even when the task is cancelled meanwhile; the cancellation goes on after it.
+
+    `hurry` is called when it comes."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        hurry()
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        task.result()
+        raise
+
+
+class Courier:
+    """One connector's deliveries, under way and settled."""
+
+    def __init__(
+        self, store: Store, connector: Connector, driver: HttpDriver, clock: Clock, settler: Settler
+    ) -> None:
+        self._store = store
+        self._connector = connector
+        self._driver = driver
+        self._clock = clock
+        self._settler = settler
+        self._state = SharedState()
+        self._saving_hold = asyncio.Lock()
+        self._store_works = True
+        self.closing = asyncio.Event()
+        """Set when nobody waits for a store that fails any more."""
+        self.standing = Standing()
+
+    async def open(self) -> None:
+        """Take up what is stored of the connector. Raises StoreError."""
+        name = self._connector.name
+        values = await self._store.connector_state(name)
+        self._state = SharedState(values, lambda changed: self._store.set_connector_state(name, changed))
+        hold = (await self._store.holds()).get(name)
+        if hold is not None:
+            self.standing = Standing(hold=at_start(hold, self._clock.now()))
+
+    async def resume(self) -> None:
+        """A canary may go at once."""
+        hold = self.standing.hold
+        if hold is not None:
+            hold = msgspec.structs.replace(hold, next_canary_at=int(self._clock.now()))
+            self.standing = msgspec.structs.replace(self.standing, hold=hold)
+            await self._store.set_hold(self._connector.name, hold)
+
+    async def send(self, claims: Sequence[Claim], *, canary: bool) -> None:
+        """Send claims in one exchange; all are settled at the end, also of a cancellation."""
+        started_at = self._clock.now()
+        trip = Trip(state=self._state, on_checkpoint=lambda step: self._checkpoint(claims, step))
+        deliveries = [claim.delivery for claim in claims]
+        try:
+            steps = self._connector.exchange(deliveries, self._state, started_at)
+            outcomes = await self._driver.exchange(steps, len(claims), trip)
+        except ClaimLostError:
+            self._log_lost(claims)
+            return
+        except StoreError as error:
+            await self._cut_off(claims, trip, started_at, f"the store failed: {error.message}")
+            return
+        except asyncio.CancelledError:
+            await self._cut_off(claims, trip, started_at, "celreplay stopped while sending it")
+            raise
+        await self._whole(self._settle_exchange(claims, outcomes, started_at, canary=canary))
+
+    async def resolve(self, claim: Claim, *, canary: bool) -> None:
+        """Find out about a claim whose earlier attempt is uncertain: ask, or follow the policy."""
+        now = self._clock.now()
+        early = self._settler.too_early(claim, now=now)
+        if early is not None:
+            await self._whole(self._settle([claim], [early]))
+            return
+        trip = Trip(state=self._state)
+        answer: Probe | Outcome = Probe.UNKNOWN
+        try:
+            if self._connector.can_probe:
+                steps = self._connector.probe(claim.delivery, self._state, now)
+                answer = await self._driver.probe(steps, trip)
+        except asyncio.CancelledError:
+            await self.give_back([claim])
+            raise
+        except StoreError:
+            await self.give_back([claim])
+            return
+        await self._whole(self._settle_probe(claim, answer, now, canary=canary))
+
+    async def give_back(self, claims: Sequence[Claim], reason: str = "not sent: celreplay stopped") -> None:
+        """Claims for which nothing has been sent wait again."""
+        await self._whole(
+            self._patiently(lambda: self._store.release(claims, now=self._clock.now(), reason=reason))
+        )
+
+    async def _checkpoint(self, claims: Sequence[Claim], step: Checkpoint) -> bool:
+        claim = claims[step.index]
+        return await self._whole(self._store.checkpoint(claim.delivery_id, claim.token, step.data))
+
+    async def _cut_off(self, claims: Sequence[Claim], trip: Trip, started_at: Instant, reason: str) -> None:
+        if not trip.left:
+            await self.give_back(claims)
+            return
+        now = self._clock.now()
+        reason = f"{reason}, after the request had left: it may have arrived"
+        settlements = [
+            self._settler.cut_off(claim, started_at=started_at, now=now, reason=reason) for claim in claims
+        ]
+        await self._whole(self._settle(claims, settlements))
+
+    async def _settle_exchange(
+        self, claims: Sequence[Claim], outcomes: Sequence[Outcome], started_at: Instant, *, canary: bool
+    ) -> None:
+        now = self._clock.now()
+        settlements = []
+        before = self.standing
+        for claim, outcome in zip(claims, outcomes, strict=True):
+            ruling = judge(self.standing, claim.delivery_id, outcome, canary=canary, now=now)
+            self.standing = ruling.standing
+            settlements.append(
+                self._settler.after_exchange(claim, outcome, ruling, started_at=started_at, now=now)
+            )
+        await self._save_hold(before)
+        await self._settle(claims, settlements)
+        for claim, settlement in zip(claims, settlements, strict=True):
+            self._log_attempt(claim, settlement, started_at)
+
+    async def _settle_probe(
+        self, claim: Claim, answer: Probe | Outcome, started_at: Instant, *, canary: bool
+    ) -> None:
+        now = self._clock.now()
+        before = self.standing
+        if isinstance(answer, Outcome):
+            ruling = judge(self.standing, claim.delivery_id, answer, canary=canary, now=now)
+            self.standing = ruling.standing
+            settlement = self._settler.unasked(claim, answer, ruling, now=now)
+        else:
+            if answer is not Probe.UNKNOWN:  # the CRM works
+                asked = Outcome(kind=OutcomeKind.OK, reason="asked")
+                ruling = judge(self.standing, claim.delivery_id, asked, canary=canary, now=now)
+                self.standing = ruling.standing
+            held = self.standing.hold is not None
+            settlement = self._settler.after_probe(claim, answer, held=held, now=now)
+        await self._save_hold(before)
+        await self._settle([claim], [settlement])
+        self._log_attempt(claim, settlement, started_at)
+
+    async def _settle(self, claims: Sequence[Claim], settlements: Sequence[Settlement]) -> None:
+        kept = await self._patiently(lambda: self._store.settle(settlements))
+        if kept is None:
+            for claim in claims:
+                _log.error("delivery.unsettled", **_name(claim), reason="uncertain at the next start")
+            return
+        self._log_lost([claim for claim, ours in zip(claims, kept, strict=True) if not ours])
+
+    async def _save_hold(self, before: Standing) -> None:
+        """Store the hold if it has changed; say so once when it begins and ends."""
+        if before.hold == self.standing.hold:
+            return
+        name = self._connector.name
+        async with self._saving_hold:
+            hold = self.standing.hold
+            await self._patiently(lambda: self._store.set_hold(name, hold))
+        if before.hold is None and hold is not None:
+            _log.warning("connector.held", connector=name, kind=hold.kind.value, reason=hold.reason)
+        if before.hold is not None and hold is None:
+            seconds = seconds_between(before.hold.since, self._clock.now())
+            _log.info("connector.released", connector=name, seconds=seconds)
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        return await whole(work, hurry=self.closing.set)
+
+    async def pause(self, tries: int) -> None:
+        """Wait for a store that fails: longer from time to time."""
+        seconds = _PAUSES[min(tries, len(_PAUSES) - 1)]
+        await first_of(self._clock.sleep(seconds), self.closing.wait())
+
+    async def _patiently(self, use: Callable[[], Awaitable[T]]) -> T | None:
+        """Use the store until it works; None when the daemon ends before. Told once."""
+        tries = 0
+        while True:
+            try:
+                result = await use()
+                self.told(None)
+                return result
+            except StoreError as error:
+                self.told(error)
+                if self.closing.is_set():
+                    return None
+            await self.pause(tries)
+            tries += 1
+
+    def told(self, error: StoreError | None) -> None:
+        """Log that the store fails, or works again: each once."""
+        if error is not None and self._store_works:
+            _log.error("delivery.store_failed", connector=self._connector.name, reason=str(error))
+        if error is None and not self._store_works:
+            _log.info("delivery.store_works", connector=self._connector.name)
+        self._store_works = error is None
+
+    def _log_attempt(self, claim: Claim, settlement: Settlement, started_at: Instant) -> None:
+        log = _log.info if settlement.kind is OutcomeKind.OK else _log.warning
+        next_at = settlement.next_at
+        log(
+            "delivery.probe" if claim.probing else "delivery.attempt",
+            **_name(claim),
+            attempt=claim.delivery.attempt,
+            outcome=settlement.kind.value,
+            state=settlement.state.value,
+            reason=settlement.reason,
+            http_status=settlement.http_status,
+            seconds=seconds_between(started_at, settlement.ended_at),
+            next_at=None if next_at is None else Instant(next_at).iso(),
+        )
+
+    def _log_lost(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            _log.error("delivery.claim_lost", **_name(claim), reason="somebody else took it over")
+
+
+def _name(claim: Claim) -> dict[str, str]:
+    delivery = claim.delivery
+    return {"connector": delivery.connector, "linkedid": delivery.linkedid, "part": delivery.part}

@@ -1,0 +1,200 @@
+"""The workers: claim what is due, send it, settle it, until told to stop."""
+
+import asyncio
+import random as randomness
+from collections.abc import Callable, Mapping, Sequence
+
+from celreplay.clock import Clock
+from celreplay.config import DeliveryConfig
+from celreplay.connectors.base import Connector
+from celreplay.connectors.http import HttpDriver
+from celreplay.connectors.options import DeliveryOptions
+from celreplay.delivery.courier import Courier, whole
+from celreplay.delivery.settling import Settler
+from celreplay.errors import StoreError
+from celreplay.store.base import Claim, Store
+from celreplay.times import SECOND
+from celreplay.waiting import first_of
+
+_POLL = 1.0
+"""Seconds: what another process has queued is seen after so long."""
+_BREATH = 0.1
+"""Seconds: nothing is asked for more often than this without a reason."""
+
+
+class Deliverer:
+    """Delivers what waits in the store, for all connectors, with one set of workers for each.
+
+    `connectors` and `options`: by the connector's name. `Store.recover` belongs before `run`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        connectors: Mapping[str, Connector],
+        driver: HttpDriver,
+        clock: Clock,
+        options: Mapping[str, DeliveryOptions],
+        delivery: DeliveryConfig | None = None,
+        *,
+        random: Callable[[], float] = randomness.random,
+    ) -> None:
+        config = delivery or DeliveryConfig()
+        self._workers: dict[str, _Workers] = {}
+        for name, connector in connectors.items():
+            settler = Settler(options=options[name], can_probe=connector.can_probe, random=random)
+            courier = Courier(store, connector, driver, clock, settler)
+            self._workers[name] = _Workers(store, connector, courier, clock, options[name].workers, config)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until `stop`, then let what is in flight finish, at most `shutdown_deadline` seconds.
+
+        Raises StoreError where the store cannot be used at the beginning; later it is waited for.
+        """
+        for workers in self._workers.values():
+            await workers.open()
+        async with asyncio.TaskGroup() as group:
+            for name, workers in self._workers.items():
+                group.create_task(workers.run(stop, group), name=f"deliveries to {name}")
+
+    def hint(self) -> None:
+        """Something was queued: look at once."""
+        for workers in self._workers.values():
+            workers.hint()
+
+    async def resume(self, connector: str) -> None:
+        """Send a held connector its canary at once: somebody has repaired something. Raises StoreError."""
+        await self._workers[connector].resume()
+
+
+class _Workers:
+    """Those of one connector: up to `size` exchanges at once."""
+
+    def __init__(
+        self,
+        store: Store,
+        connector: Connector,
+        courier: Courier,
+        clock: Clock,
+        size: int,
+        config: DeliveryConfig,
+    ) -> None:
+        self._store = store
+        self._connector = connector
+        self._courier = courier
+        self._clock = clock
+        self._size = size
+        self._config = config
+        self._wake = asyncio.Event()
+        self._busy: set[asyncio.Task[None]] = set()
+        self._failed_claims = 0
+
+    async def open(self) -> None:
+        await self._courier.open()
+
+    async def resume(self) -> None:
+        await self._courier.resume()
+        self.hint()
+
+    def hint(self) -> None:
+        self._wake.set()
+
+    async def run(self, stop: asyncio.Event, group: asyncio.TaskGroup) -> None:
+        """Claim and hand out, until `stop`."""
+        while not stop.is_set():
+            self._wake.clear()
+            permits, canary = self._permits()
+            claims = await self._claim(permits, stop) if permits else []
+            if claims and self._courier.standing.hold is not None and not canary:
+                await self._courier.give_back(claims, "not sent: the connector has just been held")
+                continue
+            for batch in self._batches(claims):
+                task = group.create_task(self._deliver(batch, canary=canary))
+                self._busy.add(task)
+                task.add_done_callback(self._done)
+            if len(claims) < permits or not permits:
+                await self._wait(stop)
+        await self._finish()
+
+    def _permits(self) -> tuple[int, bool]:
+        """How many deliveries may be claimed now, and whether it is a canary."""
+        hold = self._courier.standing.hold
+        if hold is None:
+            return (self._size - len(self._busy)) * self._connector.batch_size, False
+        due = not self._busy and hold.next_canary_at <= self._clock.now()
+        return int(due), True
+
+    async def _claim(self, limit: int, stop: asyncio.Event) -> Sequence[Claim]:
+        """Take what is due: nothing is claimed that is not handed on, whatever happens."""
+        claiming = asyncio.ensure_future(
+            self._store.claim(
+                self._connector.name,
+                limit,
+                now=self._clock.now(),
+                order_patience=self._config.order_patience,
+            )
+        )
+        try:
+            claims = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await whole(self._give_back(claiming))
+            raise
+        except StoreError as error:
+            self._courier.told(error)
+            await first_of(self._courier.pause(self._failed_claims), stop.wait())
+            self._failed_claims += 1
+            return []
+        self._failed_claims = 0
+        self._courier.told(None)
+        return claims
+
+    async def _give_back(self, claiming: asyncio.Future[Sequence[Claim]]) -> None:
+        try:
+            await self._courier.give_back(await claiming)
+        except StoreError as error:
+            self._courier.told(error)
+
+    def _batches(self, claims: Sequence[Claim]) -> list[Sequence[Claim]]:
+        """Those to be sent by the connector's batch size; uncertain ones each alone."""
+        sending = [claim for claim in claims if not claim.probing]
+        size = self._connector.batch_size
+        batches: list[Sequence[Claim]] = [sending[at : at + size] for at in range(0, len(sending), size)]
+        return batches + [[claim] for claim in claims if claim.probing]
+
+    async def _deliver(self, batch: Sequence[Claim], *, canary: bool) -> None:
+        if batch[0].probing:
+            await self._courier.resolve(batch[0], canary=canary)
+        else:
+            await self._courier.send(batch, canary=canary)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._busy.discard(task)
+        self._wake.set()
+
+    async def _wait(self, stop: asyncio.Event) -> None:
+        """Until something was queued or settled, the next is due, a second has passed, or `stop`."""
+        seconds = await self._seconds_to_next()
+        await first_of(self._wake.wait(), stop.wait(), self._clock.sleep(seconds))
+
+    async def _seconds_to_next(self) -> float:
+        hold = self._courier.standing.hold
+        try:
+            at = hold.next_canary_at if hold else await self._store.next_due(self._connector.name)
+        except StoreError as error:
+            self._courier.told(error)
+            at = None
+        seconds = _POLL if at is None else (at - self._clock.now()) / SECOND
+        if hold is not None and seconds <= 0:  # due, but nothing waits, or what is in flight comes first
+            return _POLL
+        return min(max(seconds, _BREATH), _POLL)
+
+    async def _finish(self) -> None:
+        """Let what is in flight end; after the deadline its owners are told to give up."""
+        if not self._busy:
+            return
+        running = set(self._busy)
+        await first_of(asyncio.wait(running), self._clock.sleep(self._config.shutdown_deadline))
+        self._courier.closing.set()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
