@@ -21,6 +21,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     revision: str
     reason: str
     replay_id: int | None
+    delivered_at: int | None = None
+    """When it was first delivered, whatever became of it since."""
 
 
 class Action(Enum):
@@ -87,7 +89,7 @@ def _again(wish: NewDelivery, known: Known, revision: str, replay_id: int | None
         return _leave(known, Queued.ALREADY_WAITING, action=Action.RENEW if renew else Action.NOTHING)
     if known.state is State.SUPERSEDED:
         return _leave(known, Queued.SKIPPED, known.reason, "its call was folded into another one")
-    if known.state is State.DELIVERED:
+    if known.state is State.DELIVERED or known.delivered_at is not None:  # a forced one may die after that
         return _delivered(wish, known, revision, replay_id)
     return _not_delivered(wish, known, replay_id)
 

@@ -21,7 +21,7 @@ from celreplay.store.base import (
 from celreplay.store.decide import Action, Decision, Known, decide
 from celreplay.store.sqlite.replays import get_replay, record_item, record_step
 from celreplay.store.sqlite.statements import SQL
-from celreplay.store.sqlite.strands import Strand, first_turn, refresh
+from celreplay.store.sqlite.strands import BLOCKED, TIMED, Strand, first_turn, refresh
 
 
 class Saving:
@@ -167,7 +167,7 @@ class Saving:
         row = self._rows[id_]
         values = {
             "id": id_,
-            "turn": first_turn(wish.strand, wish.due_at, self._now),
+            "turn": TIMED if wish.strand is None else BLOCKED,
             "strand": wish.strand,
             "started_at": int(call.started_at),
             "now": self._now,
