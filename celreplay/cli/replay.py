@@ -1,0 +1,110 @@
+"""`celreplay replay`: /pbx/read_call from a terminal."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from celreplay.cli import EXIT_FAILED
+from celreplay.cli.common import asked_for, config_option, load_config, quiet_log, run, unix_user, which_calls
+from celreplay.cli.progress import Watching, watcher
+from celreplay.daemon import replay_now
+from celreplay.services import ReplayRequest, ReplayView
+from celreplay.store.base import Force, Queued, Replay, ReplayState
+
+
+@click.command(name="replay")
+@config_option
+@which_calls
+@click.option("--dry-run", is_flag=True, help="Say what would be sent; send and change nothing.")
+@click.option(
+    "--force", type=click.Choice(list(Force)), is_flag=False, flag_value="1", default=None,
+    help="1: send again what was delivered, under the same id. new: as a second record. 0: leave it.",
+)  # fmt: skip
+@click.option("--mark-delivered", is_flag=True, help="Record the calls as delivered elsewhere; send nothing.")
+@click.option("--connector", metavar="NAME", help="Only for this connector of the config.")
+def command(
+    config_path: Path,
+    ids: Sequence[str],
+    start_date: str | None,
+    end_date: str | None,
+    *,
+    dry_run: bool,
+    force: str | None,
+    mark_delivered: bool,
+    connector: str | None,
+) -> None:
+    """Process calls again, by id or by period.
+
+    A period sends what has not been delivered; a call named by --id is sent again. A running daemon does
+    the work, else this command does. Ctrl-C stops watching: the replay goes on with the daemon, or with its
+    next start.
+    """
+    quiet_log()
+    config = load_config(config_path)
+    named, period = asked_for(config, ids, start_date, end_date)
+    if not named and period is None:
+        raise click.UsageError("say which calls: --id ID, or --start-date DATE")
+    request = ReplayRequest(
+        ids=named,
+        period=period,
+        force=None if force is None else Force(force),
+        dry_run=dry_run,
+        connector=connector,
+        mark_delivered=mark_delivered,
+        requested_by=f"cli:{unix_user()}",
+    )
+    with watcher() as watching:
+        view = run(replay_now(config, request, watching.see))
+    _report(view, watching)
+    if not _went_well(view):
+        raise click.exceptions.Exit(EXIT_FAILED)
+
+
+def _report(view: ReplayView, watching: Watching) -> None:
+    replay = view.replay
+    for id_ in replay.not_found:
+        click.echo(f"celreplay: no CEL row has the id {id_}", err=True)
+    if replay.id == 0:
+        return
+    if replay.dry_run or replay.ids:
+        for item in view.items:
+            reason = f": {item.reason}" if item.reason else ""
+            result = (
+                "would be sent" if replay.dry_run and item.result is Queued.QUEUED else _said(item.result)
+            )
+            click.echo(f"{item.linkedid}  {item.connector}  {result}{reason}")
+    for linkedid in replay.in_progress:
+        click.echo(f"{linkedid}  has not finished; it is sent when it has")
+    click.echo(f"replay {replay.id}: {summary(replay)}")
+    if replay.state is ReplayState.FAILED:
+        click.echo(f"celreplay: {replay.error}", err=True)
+    if watching.daemon_works:
+        click.echo("the daemon did the work", err=True)
+
+
+def summary(replay: Replay) -> str:
+    """`12 found, 10 to send, 9 delivered, 1 dead, 2 already delivered`."""
+    counts = {
+        "found": replay.found,
+        "would be sent" if replay.dry_run else "to send": replay.queued,
+        "delivered": replay.delivered,
+        "dead": replay.dead,
+        "already delivered": replay.already_delivered,
+        "already waiting": replay.already_waiting,
+        "marked as delivered": replay.marked_delivered,
+        "changed since delivery": replay.changed,
+        **{f"skipped ({reason})": count for reason, count in replay.skipped.items()},
+        "not found": len(replay.not_found),
+    }
+    parts = [f"{count} {what}" for what, count in counts.items() if count or what == "found"]
+    return f"{replay.state.value.replace('_', ' ')}: {', '.join(parts)}"
+
+
+def _went_well(view: ReplayView) -> bool:
+    replay = view.replay
+    return replay.state is ReplayState.DONE and not replay.dead and not replay.not_found
+
+
+def _said(result: Queued) -> str:
+    return "sent again" if result is Queued.QUEUED else result.value.replace("_", " ")
