@@ -92,14 +92,14 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not is_loopback(self.host) and not self.users:
             raise ValueError(
-                f"host {self.host} is reachable from other machines: add `users: {{NAME: password}}`"
+                f"users: host {self.host} is reachable from other machines: add `users: {{NAME: password}}`"
             )
         if wrong := [name for name in self.users if not re.fullmatch(r'[^\s:"\\]{1,64}', name)]:
             raise ValueError(
                 f'the user name {wrong[0]!r} is empty, too long, or has a blank, `:`, `"` or `\\` in it'
             )
         if len(set(self.digest_algorithms)) != len(self.digest_algorithms) or not self.digest_algorithms:
-            raise ValueError("digest_algorithms must name SHA-256, MD5, or both, each once")
+            raise ValueError("digest_algorithms: must name SHA-256, MD5, or both, each once")
 
 
 class DeliveryConfig(msgspec.Struct, frozen=True, kw_only=True):

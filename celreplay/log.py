@@ -1,4 +1,4 @@
-"""The log: one event a line on stderr. JSON for journald, a readable form on a terminal; no secrets in either.
+"""The log: one event a line on stderr, JSON for journald, readable on a terminal; no secrets in either.
 
 Events are named with dots (`delivery.settled`) and carry fields; what other libraries log by the standard
 library takes the same way.
@@ -93,7 +93,8 @@ def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Mask fields with a secret's name, and passwords and tokens inside texts and addresses."""
-    return {key: _masked(key, value, 0) for key, value in event.items()}
+    masked = {key: _masked(key, value, 0) for key, value in event.items()}
+    return {"event": masked.pop("event", ""), "level": masked.pop("level", ""), **masked}
 
 
 def _masked(key: object, value: object, depth: int) -> object:

@@ -22,6 +22,7 @@ _VARIABLE = re.compile(r"\$(\$)?\{([^}]*)\}")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NULL = "tag:yaml.org,2002:null"
 _MERGE = "tag:yaml.org,2002:merge"
+_LISTS = {list, tuple, frozenset, set}
 _DEEPEST = 30  # an alias that holds itself would have no end
 
 
@@ -90,7 +91,7 @@ class Reader:
     def struct(
         self, kind: type[msgspec.Struct], node: yaml.Node | None, path: str, elsewhere: Sequence[str] = ()
     ) -> msgspec.Struct:
-        """A whole struct. Its `__post_init__` may raise ValueError about fields that do not go together."""
+        """A whole struct. Its `__post_init__` may raise ValueError(`field: what is wrong`)."""
         before = len(self.mistakes)
         values = self.fields(kind, node, path, elsewhere)
         if len(self.mistakes) > before:
@@ -98,6 +99,9 @@ class Reader:
         try:
             return kind(**values)
         except ValueError as error:
+            field, colon, what = str(error).partition(": ")
+            if colon and re.split(r"[.\[]", field)[0] in kind.__struct_fields__:
+                raise self.wrong(_join(path, field), what, node) from None
             raise self.wrong(path, str(error), node) from None
 
     def value(self, kind: Any, node: yaml.Node, path: str) -> object:  # noqa: ANN401 - a type, or a form of one
@@ -109,7 +113,7 @@ class Reader:
             return self._bounded(self.value(arguments[0], node, path), arguments[1:], node, path)
         if origin in {typing.Union, types.UnionType}:
             return self._union(arguments, node, path)
-        if origin in {list, tuple, frozenset, set}:
+        if origin in _LISTS:
             return origin(self._items(arguments[0], node, path))
         if origin in {dict, Mapping}:
             return self._mapping(arguments, node, path)
@@ -201,8 +205,10 @@ class Reader:
         return values
 
     def _union(self, kinds: tuple[Any, ...], node: yaml.Node, path: str) -> object:
-        """The first kind that fits; what the last one says is the mistake. An absent value is its default."""
-        *others, last = (kind for kind in kinds if kind is not type(None))
+        """The first kind that fits, else the mistake of the last one of the node's shape."""
+        is_list = isinstance(node, yaml.SequenceNode)
+        kinds = tuple(kind for kind in kinds if kind is not type(None))
+        *others, last = [kind for kind in kinds if (get_origin(kind) in _LISTS) == is_list] or kinds
         for kind in others:
             before = len(self.mistakes)
             with contextlib.suppress(Wrong):

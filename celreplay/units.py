@@ -91,7 +91,7 @@ class ZoneName(str):
     def parse(cls, text: str) -> Self:
         """A zone that this host knows."""
         try:
-            zoneinfo.ZoneInfo(text)
+            zoneinfo.ZoneInfo(text or "UTC")
         except (ValueError, OSError, KeyError):
             raise ValueError(
                 f"{text!r} is no time zone known here: use an IANA name such as Europe/Berlin"

@@ -30,15 +30,18 @@ install_packages() {
     say "installing $* by apt-get"
     # policy-rc.d is asked by invoke-rc.d before a package starts its service; 101 = not allowed.
     # One that stands here already is somebody's decision and stays.
-    local policy=/usr/sbin/policy-rc.d made=no status=0
+    local policy=/usr/sbin/policy-rc.d made=no status=0 log
+    log=$(mktemp)
     if [ ! -e "$policy" ]; then
         made=yes
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
         as_root chmod 755 "$policy"
     fi
     { as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq \
-        && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } >&2 || status=$?
+        && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } >"$log" 2>&1 || status=$?
     [ "$made" = no ] || as_root rm -f "$policy"
+    [ "$status" = 0 ] || cat "$log" >&2
+    rm -f "$log"
     [ "$status" = 0 ] || die "apt-get could not install: $*"
 }
 
