@@ -3,12 +3,12 @@
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from celreplay.api.answers import error_body
 from celreplay.api.digest import Decision, DigestAuth, Verdict
@@ -23,8 +23,6 @@ USER = "user"
 _CLAIMED = "claimed_user"
 HEALTH_PATH = "/healthz"
 """Answered without credentials."""
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
