@@ -43,6 +43,11 @@ def cases() -> list[str]:
     return sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("**/truth.yaml"))
 
 
+def forms_of(case: str) -> list[str]:
+    """The forms that a capture has; all but those in the folders `*-more` have the four."""
+    return [form for form, name in FORMS.items() if (ROOT / case / name).exists()]
+
+
 def truth_of(case: str) -> dict[str, Any]:
     """What really happened."""
     truth: dict[str, Any] = yaml.safe_load((ROOT / case / "truth.yaml").read_text("utf-8"))

@@ -149,7 +149,7 @@ def _attended_to(at: Instant, by: str | None, to: str | None, result: str | None
 
 def _talked_last(story: Story, seq: int) -> tuple[Instant, str | None]:
     """When the last person who talked before `seq` stopped, and its number."""
-    found = (Instant(story.started_at), None)
+    found: tuple[Instant, str | None] = (Instant(story.started_at), None)
     for leg in story.persons:
         if leg.channel.seq < seq and leg.talks[-1][1] >= found[0]:
             found = (Instant(leg.talks[-1][1]), leg.number)
