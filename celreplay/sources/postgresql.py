@@ -1,0 +1,105 @@
+"""The PostgreSQL table of cel_pgsql (or cel_odbc), read with asyncpg."""
+
+import asyncio
+from collections.abc import Sequence
+
+import asyncpg
+
+from celreplay.errors import SourceError, SourceUnavailableError
+from celreplay.sources.database import Found, Row
+from celreplay.sources.pool import Pool
+from celreplay.sources.statements import Bound, Dialect, load
+
+_SQL = load("postgresql")
+_CONNECT_SECONDS = 10.0
+_STATEMENT_SECONDS = 120.0
+_LATER = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+)
+_SETTINGS = {
+    "application_name": "celreplay",
+    "default_transaction_read_only": "on",
+    "lock_timeout": "10s",
+}
+_Pool = Pool["asyncpg.Connection[asyncpg.Record]"]
+
+
+class PostgresqlDatabase:
+    """See Database."""
+
+    dialect = Dialect('"', "$")
+    short = False
+
+    def __init__(self, *, host: str, port: int | None, user: str, password: str, database: str) -> None:
+        self._host, self._port, self._user, self._database = host, port, user, database
+        self._password = password
+        self._pool: _Pool = Pool(self._connect, lambda connection: connection.terminate(), self._said)
+
+    def __repr__(self) -> str:
+        return f"PostgresqlDatabase({self._place})"
+
+    @property
+    def _place(self) -> str:
+        return f"PostgreSQL {self._database} at {self._host or 'localhost'}:{self._port or 5432}"
+
+    async def look(self, table: str) -> Found:
+        """See Database."""
+        quoted = self.dialect.table(table)
+        columns = await self.fetch(Bound(_SQL["columns"], (quoted,)))
+        if not columns:
+            alike = [str(row[0]) for row in await self.fetch(Bound(_SQL["alike"], ()))]
+            hint = f"tables that look like CEL: {', '.join(alike)}" if alike else "no table looks like CEL"
+            raise SourceError(f"{self._place}: no table {table}", hint=hint)
+        indexed = await self.fetch(Bound(_SQL["indexes"], (quoted,)))
+        types = {str(name): str(declared) for name, declared in columns}
+        return Found(types, frozenset(str(row[0]) for row in indexed))
+
+    async def fetch(self, statement: Bound) -> Sequence[Row]:
+        """See Database."""
+
+        async def job(connection: "asyncpg.Connection[asyncpg.Record]") -> list[Row]:
+            return [tuple(row) for row in await connection.fetch(statement.sql, *statement.arguments)]
+
+        return await self._pool.run(job, _STATEMENT_SECONDS)
+
+    async def aclose(self) -> None:
+        """See Database."""
+        self._pool.discard_idle()
+
+    async def _connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            connection = await asyncpg.connect(
+                host=self._host or None,
+                port=self._port or 5432,
+                user=self._user or None,
+                password=self._password or None,
+                database=self._database,
+                server_settings=_SETTINGS,
+            )
+        if connection.get_settings().server_encoding == "SQL_ASCII":
+            for name in ("text", "varchar", "bpchar"):  # it keeps whatever bytes it was given
+                await connection.set_type_codec(
+                    name, schema="pg_catalog", format="binary", encoder=str.encode, decoder=bytes
+                )
+        return connection
+
+    def _said(self, error: Exception) -> SourceError:
+        if isinstance(error, asyncpg.InsufficientPrivilegeError):
+            hint = f"as its owner: GRANT SELECT ON <the CEL table> TO {self.dialect.name(self._user)}"
+            return SourceError(f"{self._place}: {error}", hint=hint)
+        if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+            return SourceError(f"{self._place}: {error}", hint="check user and password, and pg_hba.conf")
+        if isinstance(error, asyncpg.InvalidCatalogNameError):
+            return SourceError(f"{self._place}: {error}", hint="check the database's name in the URL")
+        if isinstance(error, _LATER):
+            what = str(error) or type(error).__name__
+            return SourceUnavailableError(f"{self._place} does not answer: {what}")
+        return SourceError(f"{self._place}: {error}")

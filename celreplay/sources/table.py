@@ -1,0 +1,255 @@
+"""Reading a CEL table: one set of statements and steps for all databases."""
+
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from datetime import tzinfo
+
+from celreplay.cel.events import CelEvent, happened_between
+from celreplay.cel.eventtime import epoch_of
+from celreplay.errors import SourceError, SourceUnavailableError
+from celreplay.sources.base import LinkedidPage, Position, TableDescription
+from celreplay.sources.database import Database, Row
+from celreplay.sources.layout import Layout
+from celreplay.sources.statements import load
+from celreplay.times import SECOND
+
+_SQL = load("table")
+_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
+_PAGE = 4000  # rows a step: some milliseconds, so that a writer of an SQLite file never waits long
+_UNORDERED_PAGE = 100_000  # without an index on id each step reads the whole table
+_SAMPLE = 500
+_PROBE = 20
+_KEYS = 500  # older SQLite takes 999 parameters; a key may stand in three places
+_SLACK = 2 * 3600 * SECOND  # rows come late when a database stood still; a clock goes back by an hour
+_SETTLED = 3 * SECOND  # rows of one moment are all there after this; only tables without id need it
+
+
+class TableSource:
+    """The `CelSource` over a `Database`. The first use looks at the table; making one does no I/O."""
+
+    def __init__(
+        self, database: Database, *, table: str, columns: Mapping[str, str], zone: tzinfo, zone_name: str
+    ) -> None:
+        self._database = database
+        self._table = table
+        self._chosen = columns
+        self._zone, self._zone_name = zone, zone_name
+        self._layout: Layout | None = None
+
+    def __repr__(self) -> str:
+        return f"TableSource({self._database!r}, table={self._table!r})"
+
+    async def describe(self) -> TableDescription:
+        """See CelSource."""
+        self._layout = None
+        layout = await self._look()
+        first, last = await self._ends(layout, 1)
+        zone = layout.zone.form if layout.zone else ""
+        return TableDescription(
+            table=self._table,
+            columns=dict(layout.columns),
+            missing=layout.missing,
+            indexed=layout.indexed,
+            eventtime_form=zone,
+            oldest=first[0].eventtime if first else None,
+            last=Position(last[0].id, last[0].eventtime) if last else Position(),
+        )
+
+    async def rows_after(self, position: Position, limit: int) -> Sequence[CelEvent]:
+        """See CelSource."""
+        layout = await self._ready()
+        if "id" not in layout.columns:
+            return await self._after_moment(layout, position.eventtime, limit)
+        if position.id is None and position.eventtime:
+            position = await self.position_before(position.eventtime + 1)
+        last = _LOWEST if position.id is None else position.id
+        return await self._decoded(await self._fetch("page_by_id", last=last, limit=limit))
+
+    async def position_before(self, instant: int) -> Position:
+        """See CelSource."""
+        layout = await self._ready()
+        target = instant - _SLACK
+        if "id" not in layout.columns:
+            return Position(eventtime=max(0, target))
+        first, last = await self._ends(layout, 1)
+        if not first or not last or first[0].eventtime >= target:
+            return Position()
+        low, high = first[0], last[0]
+        while (high.id or 0) - (low.id or 0) > _PROBE:
+            middle = ((low.id or 0) + (high.id or 0)) // 2
+            marks = await self._marks(middle, high.id or 0, _PROBE)
+            newest = max(marks, key=lambda mark: mark.eventtime, default=high)
+            # to the left is always safe: a clock that was wrong for a while must not hide rows
+            if low.eventtime - _SLACK <= newest.eventtime < target:
+                low = marks[-1]
+            else:
+                high = CelEvent(id=middle, eventtype="", eventtime=newest.eventtime)
+        return Position(low.id, low.eventtime)
+
+    async def linkedids_between(
+        self, start: int, end: int, after: Position | None = None
+    ) -> AsyncIterator[LinkedidPage]:
+        """See CelSource."""
+        layout = await self._ready()
+        pages = self._pages_by_id if "id" in layout.columns else self._pages_by_time
+        async for before, marks in pages(layout, start, end, after):
+            inside = [mark.linkedid or mark.uniqueid for mark in marks if happened_between(mark, start, end)]
+            last = Position(marks[-1].id, max(mark.eventtime for mark in marks))
+            yield LinkedidPage(linkedids=tuple(filter(None, dict.fromkeys(inside))), after=before, last=last)
+
+    async def rows_of(self, keys: Collection[str]) -> Sequence[CelEvent]:
+        """See CelSource."""
+        layout = await self._ready()
+        new = _usable(keys)
+        known: set[str] = set()
+        rows: dict[object, CelEvent] = {}
+        indexed = {"linkedid", "uniqueid"} <= set(layout.indexed) or "id" not in layout.columns
+        while new:
+            known |= new
+            found = await (self._by_keys(new) if indexed else self._by_passing(layout, known))
+            for event, name in _counted(found):
+                rows[name if event.id is None else event.id] = event
+            named = {key for event in found for key in (event.linkedid, event.uniqueid)}
+            new = _usable(named) - known
+        return sorted(
+            rows.values(), key=lambda event: (event.id or 0, event.eventtime if event.id is None else 0)
+        )
+
+    async def aclose(self) -> None:
+        """See CelSource."""
+        await self._database.aclose()
+
+    async def _look(self) -> Layout:
+        found = await self._database.look(self._table)
+        self._layout = Layout(self._table, found, self._chosen, self._database.dialect)
+        await self._judge(self._layout)
+        return self._layout
+
+    async def _ready(self) -> Layout:
+        return self._layout or await self._look()
+
+    async def _judge(self, layout: Layout) -> None:
+        rows = list(await self._fetch("first", limit=_SAMPLE))
+        rows += reversed(await self._fetch("last", limit=_SAMPLE))
+        layout.judge(rows, self._zone, self._zone_name)
+
+    async def _fetch(self, name: str, **values: object) -> Sequence[Row]:
+        layout = await self._ready()
+        try:
+            return await self._database.fetch(self._database.dialect.bind(_SQL[name], layout.names, values))
+        except SourceUnavailableError:
+            raise
+        except SourceError:
+            self._layout = None  # somebody changed the table: look again next time
+            raise
+
+    async def _decoded(self, rows: Sequence[Row]) -> list[CelEvent]:
+        layout = await self._ready()
+        if rows and layout.zone and not layout.zone.proved:
+            await self._judge(layout)
+        return layout.decode.all(rows)
+
+    async def _ends(self, layout: Layout, limit: int) -> tuple[list[CelEvent], list[CelEvent]]:
+        first, last = await self._fetch("first", limit=limit), await self._fetch("last", limit=limit)
+        return layout.decode.all(first), layout.decode.all(last)
+
+    async def _marks(self, last: int, until: int, limit: int) -> list[CelEvent]:
+        rows = await self._fetch("marks_by_id", last=last, until=until, limit=limit)
+        return (await self._ready()).decode_mark.all(rows)
+
+    async def _pages_by_id(
+        self, layout: Layout, start: int, end: int, after: Position | None
+    ) -> AsyncIterator[tuple[Position, list[CelEvent]]]:
+        low, high = await self._bounds(layout, start, end)
+        place = Position(low)
+        if after is not None and after.id is not None and after.id >= low:
+            place = after
+        size = _PAGE if "id" in layout.indexed else _UNORDERED_PAGE
+        while marks := await self._marks(low if place.id is None else place.id, high, size):
+            yield place, marks
+            place = Position(marks[-1].id, marks[-1].eventtime)
+            if len(marks) < size or min(mark.eventtime for mark in marks) >= end + _SLACK * 12:
+                return
+
+    async def _bounds(self, layout: Layout, start: int, end: int) -> tuple[int, int]:
+        """Ids that enclose the period."""
+        if "eventtime" in layout.indexed and not self._database.short:
+            span = await self._fetch(
+                "ids_between", start=layout.written(start - _SLACK), end=layout.written(end + _SLACK)
+            )
+            if span[0][0] is None or span[0][1] is None:
+                return 0, _LOWEST
+            return int(str(span[0][0])) - 1, int(str(span[0][1]))
+        low = _LOWEST
+        if "id" in layout.indexed:
+            before = await self.position_before(start)
+            low = _LOWEST if before.id is None else before.id
+        last = (await self._ends(layout, 1))[1]
+        return low, (last[0].id or 0) if last else _LOWEST
+
+    async def _pages_by_time(
+        self, layout: Layout, start: int, end: int, after: Position | None
+    ) -> AsyncIterator[tuple[Position, list[CelEvent]]]:
+        place = after or Position(eventtime=max(0, start - _SLACK))
+        while events := await self._after_moment(layout, place.eventtime, _PAGE):
+            yield place, events
+            place = Position(None, events[-1].eventtime)
+            if events[0].eventtime >= end + _SLACK:
+                return
+
+    async def _after_moment(self, layout: Layout, moment: int, limit: int) -> list[CelEvent]:
+        """Rows of a table without id. Those of one eventtime are never parted."""
+        if moment <= 0 or layout.empty:
+            rows = await self._fetch("first", limit=limit + 1)
+        else:
+            rows = await self._fetch("page_by_time", last=layout.written(moment), limit=limit + 1)
+        events = await self._decoded(rows)
+        if len(events) > limit:
+            cut = events[-1].eventtime
+            events = [event for event in events if event.eventtime != cut]
+            if not events:
+                return await self._decoded(await self._fetch("rows_at", moment=layout.written(cut)))
+        settled = time.time_ns() // 1000 - _SETTLED
+        return [event for event in events if event.eventtime < settled]
+
+    async def _by_keys(self, keys: set[str]) -> list[CelEvent]:
+        """By index. A row that is under one chunk's linkedid and another's uniqueid comes twice."""
+        found: list[CelEvent] = []
+        for chunk in _chunks(keys):
+            found += await self._decoded(await self._fetch("rows_by_key", keys=chunk))
+        return found
+
+    async def _by_passing(self, layout: Layout, keys: set[str]) -> list[CelEvent]:
+        """Without index: one pass over all rows that can be meant. No row is older than the oldest key."""
+        born = [epoch_of(key) for key in keys]
+        before = Position()
+        if "id" in layout.indexed and None not in born:
+            before = await self.position_before(min(filter(None, born), default=0))
+        last = _LOWEST if before.id is None else before.id
+        size = _PAGE if "id" in layout.indexed else _UNORDERED_PAGE
+        ids: list[object] = []
+        while marks := await self._marks(last, _HIGHEST, size):
+            ids += [mark.id for mark in marks if mark.linkedid in keys or mark.uniqueid in keys]
+            last = marks[-1].id or 0
+        found: list[CelEvent] = []
+        for chunk in _chunks(ids):
+            found += await self._decoded(await self._fetch("rows_by_id", ids=chunk))
+        return found
+
+
+def _usable(keys: Iterable[str]) -> set[str]:
+    """Keys that a database can hold. The empty text names no call."""
+    return {key for key in keys if key and "\0" not in key and key.isprintable()}
+
+
+def _chunks(values: Iterable[object]) -> Iterable[list[object]]:
+    ordered = sorted(values, key=str)
+    return (ordered[at : at + _KEYS] for at in range(0, len(ordered), _KEYS))
+
+
+def _counted(events: Iterable[CelEvent]) -> Iterable[tuple[CelEvent, object]]:
+    """Each event with a name of its own among equal ones: a table without id may hold equal rows."""
+    seen: dict[CelEvent, int] = {}
+    for event in events:
+        seen[event] = seen.get(event, 0) + 1
+        yield event, (event, seen[event])
