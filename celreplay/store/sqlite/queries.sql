@@ -151,11 +151,11 @@ UPDATE deliveries SET state = 'uncertain', turn = 1, next_at = :now, updated_at 
 WHERE turn = 3
 
 -- next_ready: the earliest of what is due and whose strand is free
-SELECT min(d.next_at) AS at FROM (SELECT connector, strand, next_at FROM deliveries INDEXED BY deliveries_ready
+SELECT min(next_at) AS at FROM (SELECT connector, strand, next_at FROM deliveries INDEXED BY deliveries_ready
     WHERE connector = :connector AND lane = :lane AND turn = 0
         AND NOT EXISTS (SELECT 1 FROM deliveries AS s INDEXED BY deliveries_sending
             WHERE s.connector = :connector AND s.strand = deliveries.strand AND s.turn = 3)
-    LIMIT 1) AS d
+    LIMIT 1) AS first
 
 -- next_timed: the earliest of what is not due yet
 SELECT min(next_at) AS at FROM deliveries INDEXED BY deliveries_timed
