@@ -12,10 +12,17 @@ def dialed_number(story: Story) -> str | None:
     number that was called when the extension had answered."""
     origin = story.family.origin
     if story.click:
-        first = next((leg for leg in story.legs if leg.rang_at is not None), None)
-        return first.number if first else None
+        return _clicked_number(story)
     exten, dnid = real_number(origin.exten), real_number(origin.dnid)
     return (exten or dnid) if origin.started else (dnid or exten)
+
+
+def _clicked_number(story: Story) -> str | None:
+    first = next((leg for leg in story.legs if leg.rang_at is not None), None)
+    if first is None or first.number is not None:
+        return first.number if first else None
+    given = real_number(story.caller.channel.answered_number)  # no Dial shows: the caller id of Originate
+    return given if given != story.caller.number else None
 
 
 def direction_of(story: Story, dialed: str | None, rules: PbxRules) -> Direction:

@@ -68,8 +68,8 @@ class Channel(msgspec.Struct, kw_only=True, eq=False):
     userfield: str = ""
     answered_at: int | None = None
     answered_seq: int = 1 << 60
-    answered_by_app: str = ""
-    """The application in the row of its first ANSWER, lower case."""
+    answered_number: str = ""
+    """cid_num in the row of its first ANSWER: on a click-to-call what Originate was given as caller id."""
     ended_at: int | None = None
     ended_seq: int = 1 << 60
     cause: int | None = None

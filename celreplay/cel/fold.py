@@ -94,7 +94,7 @@ def _answer(_: Scene, channel: Channel, seq: int, event: CelEvent) -> None:
     if channel.answered_at is None:
         channel.answered_at = event.eventtime
         channel.answered_seq = seq
-        channel.answered_by_app = event.appname.lower()
+        channel.answered_number = event.cid_num
 
 
 def _hangup(_: Scene, channel: Channel, seq: int, event: CelEvent) -> None:
