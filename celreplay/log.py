@@ -27,6 +27,10 @@ _URL_SECRET = re.compile(
 _DEEPEST = 4
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours, so that configuring again replaces it and nobody else's."""
+
+
 def configure(
     level: str = "info",
     form: Literal["auto", "json", "console"] = "auto",
@@ -56,7 +60,7 @@ def configure(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
+    handler = _Handler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
@@ -67,7 +71,7 @@ def configure(
         )
     )
     root = logging.getLogger()
-    for old in root.handlers[:]:
+    for old in [old for old in root.handlers if isinstance(old, _Handler)]:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(threshold)
