@@ -73,7 +73,7 @@ def pause(canaries: int) -> float:
 def at_start(hold: Hold, now: int) -> Hold:
     """A hold as it is found at start: somebody may just have repaired credentials or settings."""
     if hold.kind in (OutcomeKind.AUTH, OutcomeKind.CONFIG):
-        return msgspec.structs.replace(hold, next_canary_at=min(now, hold.next_canary_at))
+        return msgspec.structs.replace(hold, next_canary_at=int(min(now, hold.next_canary_at)))
     return hold
 
 
@@ -102,7 +102,7 @@ def _held(
         hold = Hold(
             kind=outcome.kind,
             reason=reason,
-            since=now if old is None else old.since,
+            since=int(now) if old is None else old.since,
             next_canary_at=max(now + round(pause(canaries) * SECOND), asked),
             canaries=canaries,
         )
