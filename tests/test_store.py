@@ -23,15 +23,18 @@ from celreplay.store.base import (
     ReplayStep,
     Settlement,
     State,
+    Store,
 )
 from celreplay.store.sqlite import SqliteStore
 from celreplay.times import SECOND
 
 NOW = START + 3600 * SECOND
 PATIENCE = 900.0
+STORES: dict[str, type[Store]] = {"sqlite": SqliteStore}
+"""The type checker sees here that each keeps to the Protocol."""
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqliteStore]:
     """An empty store; at the end its inner counts must be right."""
     assert request.param == "sqlite"

@@ -371,3 +371,17 @@ def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """The folder is missing."""
     with pytest.raises(StoreError, match="must exist"):
         Ownership.acquire(tmp_path / "nowhere" / "store.db")
+
+
+def test_files_that_root_makes_belong_to_the_owner_of_the_folder(tmp_path: Path) -> None:
+    """A command run by root before the daemon's first start must not lock the daemon's user out."""
+    if os.geteuid() == 0:
+        os.chown(tmp_path, NOBODY, NOBODY)
+    path = tmp_path / "store.db"
+    with Ownership.acquire(path) or pytest.fail("not free"):
+        asyncio.run(open_and_save(path))
+    owner = NOBODY if os.geteuid() == 0 else os.geteuid()
+    assert {file.name: file.stat().st_uid for file in tmp_path.iterdir()} == {
+        "store.db": owner,
+        "store.db.lock": owner,
+    }

@@ -2,11 +2,15 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from celreplay.errors import StoreError
+
+_TRIES = 5
+_PAUSE = 0.02
 
 
 class Ownership:
@@ -25,9 +29,8 @@ class Ownership:
         except OSError as error:
             hint = f"{lock.parent} must exist and belong to celreplay's user"
             raise StoreError(f"lock {lock}: it cannot be made: {error.strerror}", hint=hint) from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        give_to_owner_of(lock.parent, descriptor)
+        if not _lock(descriptor):
             os.close(descriptor)
             return None
         os.ftruncate(descriptor, 0)
@@ -48,6 +51,25 @@ class Ownership:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _lock(descriptor: int) -> bool:
+    """Tried for a moment: `holder` of another process locks it too, for as long as it looks."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+        else:
+            return True
+    return False
+
+
+def give_to_owner_of(folder: Path, descriptor: int) -> None:
+    """A file that root makes (`sudo celreplay status`) must not lock the daemon's own user out."""
+    if os.geteuid() == 0:
+        found = folder.stat()
+        os.fchown(descriptor, found.st_uid, found.st_gid)
 
 
 def lock_path(path: str | Path) -> Path:

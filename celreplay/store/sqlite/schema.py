@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from celreplay.errors import StoreError
+from celreplay.store.ownership import give_to_owner_of
 
 
 def _scripts() -> list[str]:
@@ -25,7 +26,9 @@ def create(path: Path) -> None:
     if path.exists():
         return
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        give_to_owner_of(path.parent, descriptor)
+        os.close(descriptor)
     except OSError as error:
         hint = f"{path.parent} must exist and belong to celreplay's user"
         raise StoreError(f"store {path}: it cannot be made: {error.strerror}", hint=hint) from None

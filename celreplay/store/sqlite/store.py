@@ -24,7 +24,8 @@ from celreplay.store.base import (
     Settlement,
     State,
 )
-from celreplay.store.sqlite import asking, check, claims, queueing, replays, schema
+from celreplay.store.sqlite import asking, check, queueing, replays, schema
+from celreplay.store.sqlite import claims as claiming
 from celreplay.store.sqlite.errors import store_error
 from celreplay.store.sqlite.statements import SQL
 from celreplay.store.sqlite.thread import DatabaseThread
@@ -93,22 +94,22 @@ class SqliteStore:
     async def claim(self, connector: str, limit: int, *, now: int, order_patience: float) -> Sequence[Claim]:
         self._order_patience[connector] = order_patience
         return await self._writer.run(
-            lambda connection: claims.claim(connection, connector, limit, now, order_patience)
+            lambda connection: claiming.claim(connection, connector, limit, now, order_patience)
         )
 
     async def checkpoint(self, delivery_id: int, token: int, data: bytes) -> bool:
         return await self._writer.run(
-            lambda connection: claims.checkpoint(connection, delivery_id, token, data)
+            lambda connection: claiming.checkpoint(connection, delivery_id, token, data)
         )
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        return await self._writer.run(lambda connection: claims.settle(connection, settlements))
+        return await self._writer.run(lambda connection: claiming.settle(connection, settlements))
 
-    async def release(self, given: Sequence[Claim], *, now: int, reason: str) -> None:
-        await self._writer.run(lambda connection: claims.release(connection, given, now, reason))
+    async def release(self, claims: Sequence[Claim], *, now: int, reason: str) -> None:
+        await self._writer.run(lambda connection: claiming.release(connection, claims, now, reason))
 
     async def recover(self, *, now: int) -> int:
-        return await self._writer.run(lambda connection: claims.recover(connection, now))
+        return await self._writer.run(lambda connection: claiming.recover(connection, now))
 
     async def next_due(self, connector: str) -> int | None:
         """None also where all that waits must wait for one that is being sent: its settling is the moment
