@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from delivering import Office, call_of, fake_options, office_in, webhook_options
 from fakes import FakeClock, FakeConnector
 from structlog.testing import capture_logs
 
+from celreplay.calls.model import Call
 from celreplay.clock import SystemClock
 from celreplay.connectors.base import Delivery, Outcome, OutcomeKind, Probe, Request
 from celreplay.connectors.webhook import WebhookConnector
@@ -54,10 +56,21 @@ async def crm() -> AsyncIterator[CrmServer]:
         yield server
 
 
-async def true(condition: Callable[[], bool]) -> None:
+async def true(condition: Callable[[], bool | Awaitable[bool]]) -> None:
     """Wait for something real; the test's own time limit is the end of patience."""
-    while not condition():
+    while True:
+        result = condition()
+        if result if isinstance(result, bool) else await result:
+            return
         await asyncio.sleep(0.005)
+
+
+async def held(office: Office) -> bool:
+    return bool(await office.store.holds())
+
+
+async def stands(office: Office, call: Call, state: State) -> bool:
+    return (await office.delivery(call)).state is state
 
 
 class Outage:
@@ -89,7 +102,7 @@ async def test_the_schedule_runs_and_ends(office: Office, clock: FakeClock) -> N
     async with office.delivering(connector, options):
         await clock.until(lambda: len(sent_at) == 4)
         await clock.advance(2000)
-    waits = [(after - before) // SECOND for before, after in zip(sent_at, sent_at[1:], strict=False)]
+    waits = [(after - before) // SECOND for before, after in itertools.pairwise(sent_at)]
     assert waits == [pytest.approx(5, abs=2), pytest.approx(60, abs=2), pytest.approx(600, abs=2)]
     record = await office.delivery(call)
     assert (record.state, record.attempts) == (State.DEAD, 4)
@@ -185,8 +198,7 @@ async def test_five_failures_of_different_calls_hold_the_connector(office: Offic
     await office.queue(connector, *calls)
     async with office.delivering(connector, fake_options(workers=1)):
         await clock.until(lambda: len(connector.sent) >= 5)
-        while not await office.store.holds():
-            await asyncio.sleep(0.005)
+        await true(lambda: held(office))
         await clock.advance(20)
         await asyncio.sleep(0.05)
         assert len(connector.sent) == 5
@@ -213,13 +225,9 @@ async def test_a_call_that_the_crm_cannot_stand_does_not_hold_it_for_ever(
             await clock.until(lambda n=number: len(set(connector.linkedids)) > n)  # type: ignore[misc]
             await clock.advance(40)
             await asyncio.sleep(0.02)
-        await clock.until(lambda: _dead(office, bad))
+        await clock.until(lambda: stands(office, bad, State.DEAD))
     assert (await office.delivery(bad)).reason == "out of attempts: answered 503 Service Unavailable"
     assert await office.count(connector, State.DELIVERED) == 7
-
-
-async def _dead(office: Office, call: object) -> bool:
-    return (await office.delivery(call)).state is State.DEAD  # type: ignore[arg-type]
 
 
 async def test_a_strand_keeps_its_order(live: Office, crm: CrmServer) -> None:
@@ -298,10 +306,8 @@ async def test_a_call_whose_answer_was_lost_is_sent_again_as_the_same(live: Offi
     await live.queue(connector, call)
     async with live.delivering(connector, options):
         await true(lambda: len(crm.received) == 1)
-        while (await live.delivery(call)).state is not State.UNCERTAIN:
-            await asyncio.sleep(0.005)
-        while (await live.delivery(call)).state is not State.DELIVERED:
-            await asyncio.sleep(0.02)
+        await true(lambda: stands(live, call, State.UNCERTAIN))
+        await true(lambda: stands(live, call, State.DELIVERED))
     [(webhook_id, entry)] = crm.ledger.items()
     assert (entry.requests, entry.duplicates, len(entry.bodies)) == (2, 1, 1)
     assert webhook_id == crm.received[0].id == crm.received[1].id
@@ -328,7 +334,7 @@ async def test_an_uncertain_call_may_be_parked(office: Office, clock: FakeClock)
     connector.script.append(UNCERTAIN)
     await office.queue(connector, call)
     async with office.delivering(connector, fake_options(on_uncertain="park")):
-        await clock.until(lambda: _dead(office, call))
+        await clock.until(lambda: stands(office, call, State.DEAD))
         await clock.advance(3600)
         await asyncio.sleep(0.02)
     assert len(connector.sent) == 1
@@ -342,7 +348,7 @@ async def test_uncertain_calls_run_out_of_attempts_too(office: Office, clock: Fa
     connector.outcome = lambda _: UNCERTAIN
     await office.queue(connector, call)
     async with office.delivering(connector, fake_options(schedule=(Duration(1),) * 2)):
-        await clock.until(lambda: _dead(office, call))
+        await clock.until(lambda: stands(office, call, State.DEAD))
     assert len(connector.sent) == 3
     assert (await office.delivery(call)).reason.startswith("out of attempts: outcome unknown")
 
@@ -386,8 +392,7 @@ async def test_a_question_that_could_not_be_asked_is_asked_again(office: Office,
     await office.queue(connector, call)
     async with office.delivering(connector, fake_options(schedule=())):
         await clock.until(lambda: len(connector.asked) == 1)
-        while not await office.store.holds():
-            await asyncio.sleep(0.005)
+        await true(lambda: held(office))
         await clock.until(lambda: len(connector.asked) == 2)
         await clock.advance(1)
     assert len(connector.sent) == 1
@@ -442,8 +447,7 @@ async def test_after_the_deadline_what_never_left_is_given_back(live: Office) ->
         connector, call = WebhookConnector("crm", options), call_of(1)
         await live.queue(connector, call)
         async with live.delivering(connector, options, shutdown_deadline=0.05):
-            while (await live.delivery(call)).state is not State.SENDING:
-                await asyncio.sleep(0.005)
+            await true(lambda: stands(live, call, State.SENDING))
     record = await live.delivery(call)
     assert (record.state, record.attempts) == (State.PENDING, 0)
     assert record.reason == "not sent: celreplay stopped"
@@ -496,8 +500,7 @@ async def test_a_store_that_fails_is_waited_for(tmp_path: Path) -> None:
             await true(lambda: any(log["event"] == "delivery.store_failed" for log in logs))
             await asyncio.sleep(0.1)
             locker.execute("ROLLBACK")
-            while await office.count(connector, State.DELIVERED) == 0:
-                await asyncio.sleep(0.01)
+            await true(lambda: stands(office, call, State.DELIVERED))
     assert len(connector.sent) == 1
     assert [log["log_level"] for log in logs if log["event"] == "delivery.store_failed"] == ["error"]
     assert [log["event"] for log in logs if log["event"] == "delivery.store_works"] == [
@@ -568,8 +571,7 @@ async def test_a_forced_call_says_so(live: Office, crm: CrmServer) -> None:
     await live.queue(connector, call)
     async with live.delivering(connector, options) as working:
         await true(lambda: len(crm.received) == 1)
-        while (await live.delivery(call)).state is not State.DELIVERED:
-            await asyncio.sleep(0.005)
+        await true(lambda: stands(live, call, State.DELIVERED))
         await live.queue(connector, call, force=Force.YES)
         working.deliverer.hint()
         await true(lambda: len(crm.received) == 2)
