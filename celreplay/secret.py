@@ -56,7 +56,7 @@ class DatabaseUrl(Secret):
     """
 
     __slots__ = ()
-    schemes: ClassVar[tuple[str, ...]] = ("sqlite", "postgresql", "mysql")
+    schemes: ClassVar[tuple[str, ...]] = ("sqlite", "postgresql", "mysql", "postgres", "mariadb")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -66,21 +66,22 @@ class DatabaseUrl(Secret):
             known = ", ".join(f"{known}://…" for known in cls.schemes)
             raise ValueError(f"is no database address: it must begin with one of {known}")
         if scheme == "sqlite":
-            if not rest.startswith("/") or rest == "/":
-                raise ValueError("names no file: an absolute path takes four slashes, sqlite:////path/file")
+            if not rest.startswith("/") or not rest.strip("/"):
+                raise ValueError("names no file: write sqlite:////path/of/the/file")
         else:
             _check_server(text)
         return cls(text)
 
     @property
     def scheme(self) -> str:
-        """`sqlite`, `postgresql` or `mysql`."""
+        """What stands before the colon, one of `schemes`."""
         return self._text.partition(":")[0]
 
     @property
     def sqlite_path(self) -> str:
-        """The file of a `sqlite` URL: `sqlite:////a/b` is /a/b, `sqlite:///b` is b in the current folder."""
-        return unquote(self._text.partition("://")[2].removeprefix("/").partition("?")[0])
+        """The file of a `sqlite` URL, always an absolute path, with three slashes or with four."""
+        path = unquote(self._text.partition("://")[2].partition("?")[0])
+        return f"/{path.lstrip('/')}"
 
     @property
     def parts(self) -> SplitResult:

@@ -422,7 +422,8 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         "mysql:///asterisk?unix_socket=/run/mysqld/mysqld.sock",
         "postgresql://u@[2001:db8::1]/asterisk",
         "sqlite:////var/log/asterisk/master.db",
-        "sqlite:///relative.db",
+        "postgres://u@h/db",
+        "mariadb://u@h/db",
     ],
 )
 def test_database_addresses_are_taken(text: str) -> None:
@@ -443,7 +444,7 @@ def test_database_addresses_are_taken(text: str) -> None:
         ("mysql://u:pw@h:port/db", "wrong host or port"),
         ("mysql://u:pw@h:0/db", "port 0"),
         ("postgresql://u:pw/b@h:5432/db", "wrong host or port"),
-        ("sqlite://var/cel.db", "four slashes"),
+        ("sqlite://var/cel.db", "names no file"),
         ("sqlite:///", "names no file"),
     ],
 )
@@ -452,6 +453,14 @@ def test_wrong_database_addresses_are_refused_with_a_way_out(text: str, what: st
     with pytest.raises(ValueError, match=what) as caught:
         CelUrl.parse(text)
     assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["sqlite:////a b/c%23.db", "sqlite:///a b/c%23.db", "sqlite:////a%20b/c%23.db?x=1"]
+)
+def test_the_file_of_an_sqlite_address_is_absolute(text: str) -> None:
+    """A daemon has no folder of its own that a relative path could mean."""
+    assert CelUrl.parse(text).sqlite_path == "/a b/c#.db"
 
 
 def test_the_store_is_not_kept_in_mysql() -> None:
