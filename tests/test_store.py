@@ -356,6 +356,7 @@ async def test_a_live_call_does_not_wait_for_replayed_ones(store: SqliteStore) -
     await save(store, "live", strand="1", at=START + SECOND)
     (one,) = await claim(store)
     assert one.delivery.linkedid == "live"
+    assert await claim(store) == []
     await store.settle([settled(one, State.PENDING, next_at=NOW + 60 * SECOND)])
     assert await claimed(store) == ["old"]
 
@@ -405,9 +406,20 @@ async def test_a_failure_that_does_not_count_burns_neither_attempts_nor_patience
     """counts=False: failures stay 0, and the strand keeps its order."""
     await save(store, "a", "b", strand="1")
     (one,) = await claim(store)
-    await store.settle([settled(one, State.PENDING, ended_at=NOW, counts=False, kind=OutcomeKind.THROTTLE)])
-    (one,) = await claim(store, now=NOW + 5000 * SECOND)
+    later = NOW + 5000 * SECOND
+    await store.settle([settled(one, State.PENDING, ended_at=NOW, next_at=later, counts=False)])
+    assert await claim(store, now=later - 1) == []
+    (one,) = await claim(store, now=later)
     assert (one.delivery.linkedid, one.failures, one.delivery.attempt) == ("a", 0, 2)
+
+
+async def test_of_several_that_may_go_only_one_goes(store: SqliteStore) -> None:
+    """A failing one that may be passed and the one behind it, both due: one at a time, the older first."""
+    await save(store, "a", "b", strand="1")
+    (one,) = await claim(store)
+    await store.settle([settled(one, State.PENDING, ended_at=NOW)])
+    assert await claimed(store, now=NOW + 1000 * SECOND) == ["a"]
+    assert await claim(store, now=NOW + 1000 * SECOND) == []
 
 
 async def test_32_workers_never_break_a_strand(store: SqliteStore) -> None:
@@ -753,6 +765,7 @@ async def test_cancelling_a_forced_replay_leaves_delivered_what_was(store: Sqlit
     step = await add(store)
     await save(store, "a", step=step, force=Force.YES)
     await store.set_replay_state(step.replay_id, ReplayState.CANCELLED, now=NOW)
+    assert await state_of(store, "a") is State.DELIVERED
     assert await save(store, "a", requeue_dead=True) == [Queued.ALREADY_DELIVERED]
     assert (await counters(store, step)).delivered == 0
 

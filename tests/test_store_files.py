@@ -119,7 +119,7 @@ async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 async def test_a_folder_is_no_store(tmp_path: Path) -> None:
-    """`store.path` names a file."""
+    """`store.url` names a file."""
     with pytest.raises(StoreError, match="cannot be opened"):
         await open_and_save(tmp_path)
 

@@ -11,7 +11,7 @@ _MEANINGS = {
         "it cannot be written to",
         "the file, its -wal and -shm, and its folder must belong to celreplay's user",
     ),
-    "SQLITE_NOTADB": ("it is not a celreplay store", "look at `store.path` in the config"),
+    "SQLITE_NOTADB": ("it is not a celreplay store", "look at `store.url` in the config"),
     "SQLITE_CORRUPT": (
         "it is damaged",
         "stop celreplay, keep the file aside and put the last backup in its place (docs/store.md)",

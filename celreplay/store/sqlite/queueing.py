@@ -19,6 +19,7 @@ from celreplay.store.base import (
     State,
 )
 from celreplay.store.decide import Action, Decision, Known, decide
+from celreplay.store.sqlite.jsontext import json_text
 from celreplay.store.sqlite.replays import get_replay, record_item, record_step
 from celreplay.store.sqlite.statements import SQL
 from celreplay.store.sqlite.strands import BLOCKED, TIMED, Strand, first_turn, refresh
@@ -201,7 +202,7 @@ def save_calls(
         saving.call(finished)
     saving.finish()
     if reading is not None:
-        values = {"key": "reading", "value": msgspec.json.encode(reading).decode()}
+        values = {"key": "reading", "value": json_text(reading)}
         connection.execute(SQL["set_meta"], values)
     if step is not None and replay is not None:
         linkedids = {linkedid for one in calls for linkedid in one.call.linkedids}

@@ -7,6 +7,7 @@ import msgspec
 
 from celreplay.store.base import Queued, Queueing, Replay, ReplayState, ReplayStep
 from celreplay.store.decide import Decision
+from celreplay.store.sqlite.jsontext import json_text
 from celreplay.store.sqlite.statements import SQL
 from celreplay.store.sqlite.strands import Strand, refresh
 
@@ -24,7 +25,7 @@ _COUNTS = {
 def _to_row(replay: Replay) -> dict[str, object]:
     row: dict[str, object] = msgspec.structs.asdict(replay)
     for name in _JSON_COLUMNS:
-        row[name] = None if row[name] is None else msgspec.json.encode(row[name]).decode()
+        row[name] = None if row[name] is None else json_text(row[name])
     return row
 
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from celreplay.calls.model import Call
 from celreplay.errors import StoreError
 from celreplay.store.base import (
@@ -27,6 +25,7 @@ from celreplay.store.base import (
 from celreplay.store.sqlite import asking, check, queueing, replays, schema
 from celreplay.store.sqlite import claims as claiming
 from celreplay.store.sqlite.errors import store_error
+from celreplay.store.sqlite.jsontext import json_text
 from celreplay.store.sqlite.statements import SQL
 from celreplay.store.sqlite.thread import DatabaseThread
 
@@ -121,7 +120,7 @@ class SqliteStore:
         return await self._reader.run(partial(asking.connector_state, connector=connector))
 
     async def set_connector_state(self, connector: str, state: Mapping[str, str]) -> None:
-        values = {"connector": connector, "state": msgspec.json.encode(dict(state)).decode()}
+        values = {"connector": connector, "state": json_text(dict(state))}
         await self._execute("set_connector_state", values)
 
     async def holds(self) -> Mapping[str, Hold]:
@@ -132,7 +131,7 @@ class SqliteStore:
         if hold is None:
             await self._execute("release_hold", values)
         else:
-            values |= {"hold": msgspec.json.encode(hold).decode(), "since": hold.since}
+            values |= {"hold": json_text(hold), "since": hold.since}
             await self._execute("set_hold", values)
 
     async def add_replay(self, replay: Replay) -> int:
