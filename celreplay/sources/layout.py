@@ -10,9 +10,10 @@ from celreplay.cel.eventtime import EventTimes, FoundZone, moment_of, zone_of
 from celreplay.errors import SourceError
 from celreplay.sources.database import Found, Row
 from celreplay.sources.statements import Dialect
-from celreplay.times import SECOND, Instant
+from celreplay.times import DAY, SECOND, Instant
 
 MARKS = ("id", "eventtime", "uniqueid", "linkedid")
+_LATEST = 250_000_000_000 * SECOND  # in the year 9892: drivers and zones know no year 10000
 _INTEGERS = ("int", "serial", "numeric", "decimal", "number")
 
 
@@ -90,7 +91,8 @@ class Layout:
         return zone_of(samples, local, name)
 
     def written(self, instant: int) -> object:
-        """An instant as the eventtime column holds it, to compare with."""
+        """An instant as the eventtime column holds it, to compare with. The table must not be empty."""
+        instant = max(DAY, min(instant, _LATEST))
         sample, naive = self._sample, self.times.written(instant)
         if isinstance(sample, datetime):
             return Instant(instant).utc() if sample.tzinfo else naive

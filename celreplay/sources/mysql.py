@@ -68,6 +68,7 @@ class MysqlDatabase:
         self._host, self._port, self._user, self._database = host, port, user, database
         self._password, self._socket = password, unix_socket
         self._driver = driver or driver_name()
+        self._table = "cel"
         self._unicode = True
         self._pool: Pool[Any] = Pool(self._connect, lambda connection: connection.close(), self._said)
 
@@ -81,6 +82,7 @@ class MysqlDatabase:
 
     async def look(self, table: str) -> Found:
         """See Database."""
+        self._table = table  # for the GRANT in messages
         schema, _, name = table.rpartition(".")
         names = (schema or self._database, name)
         columns = await self.fetch(Bound(_SQL["columns"], names))
@@ -134,7 +136,8 @@ class MysqlDatabase:
         )
 
     def _grant(self, table: str) -> str:
-        return f"as root: GRANT SELECT ON {self._database}.{table} TO '{self._user}'@'<host of celreplay>'"
+        place = table if "." in table else f"{self._database}.{table}"
+        return f"as root: GRANT SELECT ON {place} TO '{self._user}'@'<host of celreplay>'"
 
     def _said(self, error: Exception) -> SourceError:
         code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
@@ -142,7 +145,7 @@ class MysqlDatabase:
         if code in _DENIED_USER:
             return SourceError(f"{self._place}: {text}", hint="check user and password")
         if code == _DENIED_DATABASE or code in _DENIED_TABLE:
-            return SourceError(f"{self._place}: {text}", hint=self._grant("<the CEL table>"))
+            return SourceError(f"{self._place}: {text}", hint=self._grant(self._table))
         if code == _UNKNOWN_DATABASE:
             return SourceError(f"{self._place}: {text}", hint="check the database's name in the URL")
         if code in _LATER or code in _CLIENT_ERRORS or isinstance(error, OSError | TimeoutError | EOFError):

@@ -41,6 +41,7 @@ class PostgresqlDatabase:
     def __init__(self, *, host: str, port: int | None, user: str, password: str, database: str) -> None:
         self._host, self._port, self._user, self._database = host, port, user, database
         self._password = password
+        self._table = "cel"
         self._pool: _Pool = Pool(self._connect, lambda connection: connection.terminate(), self._said)
 
     def __repr__(self) -> str:
@@ -52,6 +53,7 @@ class PostgresqlDatabase:
 
     async def look(self, table: str) -> Found:
         """See Database."""
+        self._table = table  # for the GRANT in messages
         quoted = self.dialect.table(table)
         columns = await self.fetch(Bound(_SQL["columns"], (quoted,)))
         if not columns:
@@ -93,7 +95,7 @@ class PostgresqlDatabase:
 
     def _said(self, error: Exception) -> SourceError:
         if isinstance(error, asyncpg.InsufficientPrivilegeError):
-            hint = f"as its owner: GRANT SELECT ON <the CEL table> TO {self.dialect.name(self._user)}"
+            hint = f"as its owner: GRANT SELECT ON {self._table} TO {self.dialect.name(self._user)}"
             return SourceError(f"{self._place}: {error}", hint=hint)
         if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
             return SourceError(f"{self._place}: {error}", hint="check user and password, and pg_hba.conf")

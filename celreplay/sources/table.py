@@ -126,7 +126,10 @@ class TableSource:
         return self._layout
 
     async def _ready(self) -> Layout:
-        return self._layout or await self._look()
+        layout = self._layout or await self._look()
+        if layout.empty:
+            await self._judge(layout)  # there may be rows by now
+        return layout
 
     async def _judge(self, layout: Layout) -> None:
         rows = list(await self._fetch("first", limit=_SAMPLE))
@@ -134,7 +137,7 @@ class TableSource:
         layout.judge(rows, self._zone, self._zone_name)
 
     async def _fetch(self, name: str, **values: object) -> Sequence[Row]:
-        layout = await self._ready()
+        layout = self._layout or await self._look()
         try:
             return await self._database.fetch(self._database.dialect.bind(_SQL[name], layout.names, values))
         except SourceUnavailableError:
@@ -173,6 +176,8 @@ class TableSource:
 
     async def _bounds(self, layout: Layout, start: int, end: int) -> tuple[int, int]:
         """Ids that enclose the period."""
+        if layout.empty:
+            return 0, _LOWEST
         if "eventtime" in layout.indexed and not self._database.short:
             span = await self._fetch(
                 "ids_between", start=layout.written(start - _SLACK), end=layout.written(end + _SLACK)

@@ -1,0 +1,1 @@
+CREATE TABLE cel (AcctId INTEGER PRIMARY KEY, eventtype,eventtime,cidname,cidnum,cidani,cidrdnis,ciddnid,context,exten,channame,appname,appdata,amaflags,accountcode,uniqueid,linkedid,userfield,peer,userdeftype,eventextra,peeraccount);
