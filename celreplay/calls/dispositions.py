@@ -86,9 +86,9 @@ def _without_legs(story: Story) -> Disposition:
         return Disposition.IVR_ONLY if speaks else Disposition.NO_ANSWER
     if caller.answered_at is not None or caller.app(*_SPEAKING):
         return Disposition.IVR_ONLY
-    if caller.cause == _USER_BUSY or caller.app("busy"):
+    if caller.cause == _USER_BUSY or caller.app("busy") or caller.dialstatus == "BUSY":
         return Disposition.BUSY
-    if caller.app("congestion") or caller.cause in _SIP:
+    if caller.app("congestion") or caller.cause in _SIP or caller.dialstatus in _FAILURES:
         return Disposition.FAILED
     if caller.source == caller.name:
         return Disposition.NO_ANSWER
