@@ -36,7 +36,7 @@ class Bar:
         self._finding = self._progress.add_task("finding calls", total=None)
         self._sending = self._progress.add_task("delivering", total=None, visible=False)
 
-    def see(self, view: ReplayView, daemon_works: bool) -> None:  # noqa: FBT001  # the callback's signature
+    def see(self, view: ReplayView, daemon_works: bool) -> None:
         """Show the replay as it stands."""
         self.daemon_works = daemon_works
         replay = view.replay

@@ -21,7 +21,7 @@ class Watching(Protocol):
     daemon_works: bool
     """True when another process delivers."""
 
-    def see(self, view: ReplayView, daemon_works: bool) -> None:  # noqa: FBT001  # the callback's signature
+    def see(self, view: ReplayView, daemon_works: bool) -> None:
         """Show the replay as it stands."""
         ...
 
@@ -34,7 +34,7 @@ class Lines:
         self._state: ReplayState | None = None
         self._told_at = 0.0
 
-    def see(self, view: ReplayView, daemon_works: bool) -> None:  # noqa: FBT001  # the callback's signature
+    def see(self, view: ReplayView, daemon_works: bool) -> None:
         self.daemon_works = daemon_works
         replay, now = view.replay, time.monotonic()
         if replay.state is self._state and now - self._told_at < _A_LINE_EVERY:

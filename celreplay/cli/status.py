@@ -109,10 +109,8 @@ def lines(status: Status) -> list[str]:
         listed = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
         text += [f"connector   {connector}: {listed or 'nothing yet'}"]
     for connector, hold in status.holds.items():
-        text += [
-            f"on hold     {connector} since {_local(hold.since)}: {hold.reason}"
-            f" (next try {_local(hold.next_canary_at)})"
-        ]
+        next_try = f"(next try {_local(hold.next_canary_at)})"
+        text += [f"on hold     {connector} since {_local(hold.since)}: {hold.reason} {next_try}"]
     text += [f"replay {replay.id:<4} {summary(replay)}" for replay in status.replays]
     return text
 

@@ -4,6 +4,7 @@ Standard Webhooks 1.0.0 (https://www.standardwebhooks.com): HMAC-SHA256 over `id
 constant time, timestamps older than five minutes refused, one id taken once.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -59,6 +60,8 @@ class Receiver:
         self._runner: web.AppRunner | None = None
         self.arrivals: list[Arrival] = []
         """What came and proved genuine, in order, repetitions included."""
+        self.came = asyncio.Event()
+        """Set by each."""
         self.faults: list[str] = []
         """Why requests were turned away."""
 
@@ -101,5 +104,6 @@ class Receiver:
             data=data,
         )
         self.arrivals.append(arrival)
+        self.came.set()
         self._tell(arrival)
         return web.Response(status=204)
