@@ -87,26 +87,34 @@ def _is_behind(row: CelEvent, position: Position) -> bool:
 async def _streamed(
     source: CelSource, period: Period, now: int, settled: Settled, after: Position | None
 ) -> AsyncIterator[GroupPage]:
-    """One pass over the rows. `after` goes on by reading anew and leaving out what had finished by then:
-    calls are taken by the eventtime reached, so that the same pages give the same calls."""
+    """One pass over the rows. Calls are taken by the time reached, the `eventtime` of the cursor: going on
+    `after` one reads anew and leaves out what had finished by that time."""
     grouper = Grouper()
     position = await source.position_before(period.start - LONGEST_CALL)
     reached = 0
     done_until = after.eventtime if after is not None else 0
-    while reached < period.end + LONGEST_CALL:
+    at_end = False
+    while not at_end:
         rows = await source.rows_after(position, PAGE)
         reached = _add(grouper, rows, reached, period.end)
-        at_end = len(rows) < PAGE or (reached >= period.end + LATE_ROWS and not len(grouper))
-        if rows:
-            position = Position(id=rows[-1].id, eventtime=reached)
-        finished = grouper.take_finished(
-            now=now if at_end else reached, grace=settled.grace, stale_after=settled.stale_after
+        position = Position(id=rows[-1].id, eventtime=reached) if rows else position
+        at_end = (
+            len(rows) < PAGE
+            or reached >= period.end + LONGEST_CALL
+            or (reached >= period.end + LATE_ROWS and not len(grouper))
         )
-        if at_end or reached > done_until:
-            groups = [group for group in finished if _is_in(group, period)]
-            yield GroupPage(groups=groups, cursor=position, in_progress=len(grouper) if at_end else 0)
-        if at_end:
-            return
+        horizon = now if at_end else min(reached, now)
+        _take(grouper, min(horizon, done_until), settled)
+        groups = [group for group in _take(grouper, horizon, settled) if _is_in(group, period)]
+        yield GroupPage(
+            groups=groups,
+            cursor=Position(id=position.id, eventtime=horizon),
+            in_progress=len(grouper) if at_end else 0,
+        )
+
+
+def _take(grouper: Grouper, horizon: int, settled: Settled) -> Sequence[Group]:
+    return grouper.take_finished(now=horizon, grace=settled.grace, stale_after=settled.stale_after)
 
 
 def _add(grouper: Grouper, rows: Sequence[CelEvent], reached: int, end: int) -> int:

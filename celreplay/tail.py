@@ -19,7 +19,6 @@ from celreplay.waiting import first_of
 _log = structlog.get_logger(__name__)
 
 _LONGEST_PAUSE = 30.0
-_CHECK_TABLE_EVERY = 60.0
 
 
 class TailOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +57,7 @@ class Tail:
         self._started = False
         self._caught_up = False
         self._frontier = 0
-        self._checked_at = 0
+        self._anchored = False
         self.queued = asyncio.Event()
         """Set whenever deliveries were queued: the workers' hint."""
 
@@ -90,7 +89,7 @@ class Tail:
         """Read one page and store what it finished; True when the table had more than a page."""
         if not self._started:
             await self._begin()
-        rows = await self._source.rows_after(self._position, self._options.page)
+        rows = await self._next_rows()
         now = self._clock.now()
         more = len(rows) >= self._options.page
         self._take_in(rows, now)
@@ -101,9 +100,22 @@ class Tail:
         )
         if rows or finished:
             await self._save(await self._whole(finished))
-        elif now - self._checked_at > _CHECK_TABLE_EVERY * 1_000_000:
-            await self._check_table()
         return more
+
+    async def _next_rows(self) -> Sequence[CelEvent]:
+        """The rows behind the position, the last row read being asked for again: where it is gone, or
+        another has its id, the table was emptied or put back from a backup, and its ids say nothing."""
+        position, page = self._position, self._options.page
+        if not self._anchored or position.id is None:
+            return await self._source.rows_after(position, page)
+        before = Position(id=position.id - 1, eventtime=position.eventtime)
+        rows = await self._source.rows_after(before, page + 1)
+        if rows and rows[0].id == position.id and rows[0].eventtime <= position.eventtime:
+            return rows[1:]
+        self._position = await self._source.position_before(position.eventtime)
+        self._anchored = False
+        _log.warning("tail.ids_started_anew", position=position.id, goes_on_at=self._position.id)
+        return await self._source.rows_after(self._position, page)
 
     def _take_in(self, rows: Sequence[CelEvent], now: int) -> None:
         """Add rows. Live ones were seen now, whatever the PBX's clock says; those of a time that is being
@@ -113,6 +125,7 @@ class Tail:
             self._grouper.add(row, now if self._caught_up else min(row.eventtime, now))
         if rows:
             self._position = Position(id=rows[-1].id, eventtime=self._frontier)
+            self._anchored = True
 
     async def _save(self, groups: Sequence[Group]) -> None:
         now = self._clock.now()
@@ -138,7 +151,7 @@ class Tail:
             self._live_since = reading.live_since
             self._position = reading.position
             self._frontier = reading.position.eventtime
-            await self._check_table()
+            self._anchored = True
             await self._reopen(reading.open_keys)
         self._started = True
 
@@ -158,16 +171,6 @@ class Tail:
     async def _reopen(self, keys: frozenset[str]) -> None:
         for row in await self._source.rows_of(keys) if keys else ():
             self._grouper.add(row, row.eventtime)
-
-    async def _check_table(self) -> None:
-        """A table that was emptied or put back from a backup counts its ids anew: without this the tail
-        would wait in silence until they reach the old position."""
-        self._checked_at = self._clock.now()
-        last = (await self._source.describe()).last
-        if self._position.id is None or last.id is None or last.id >= self._position.id:
-            return
-        _log.warning("tail.ids_started_anew", position=self._position.id, highest_id=last.id)
-        self._position = await self._source.position_before(self._position.eventtime)
 
     async def _whole(self, groups: Sequence[Group]) -> list[Group]:
         """The groups with all of their rows: one that lacks a call's beginning is read again by its keys

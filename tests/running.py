@@ -13,9 +13,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cel_file import fill
 from crm_server import SECRET
 
-from celreplay.demo.data import CapturedCall, captured_calls, create_table, write_rows
+from celreplay.demo.data import CapturedCall, captured_calls, create_table
 
 PATIENCE = 30.0
 """Seconds after which what should happen has not happened."""
@@ -57,7 +58,7 @@ class Pbx:
     def happens(self, calls: int = 1) -> list[str]:
         """Whole calls are written, row by row; their linkedids."""
         written = [self.call() for _ in range(calls)]
-        write_rows(self.cel, [row for call in written for row in call.rows])
+        fill(self.cel, written)
         return [call.linkedid for call in written]
 
     def rows(self) -> int:

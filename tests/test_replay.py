@@ -1,0 +1,219 @@
+"""Replays are durable jobs: what they queue, what they leave alone, and how they go on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from cel_file import fill
+from fakes import FakeClock
+
+from celreplay.calls.interpret import PbxRules
+from celreplay.config import Secret
+from celreplay.connectors.base import Connector
+from celreplay.connectors.table import build
+from celreplay.connectors.webhook import WebhookOptions
+from celreplay.demo.data import captured_calls, write_rows
+from celreplay.errors import BadRequestError
+from celreplay.health import Health
+from celreplay.intake import Intake
+from celreplay.lookup import Settled
+from celreplay.period import Period
+from celreplay.replay import Replayer
+from celreplay.services import ReplayRequest, Services
+from celreplay.sources.opening import source_of
+from celreplay.store.base import Force, ReplayState, State
+from celreplay.store.sqlite import SqliteStore
+from celreplay.times import SECOND, Instant
+
+FIRST = 1_795_400_000
+CALLS = [call.beginning_at(FIRST + 60 * place) for place, call in enumerate(captured_calls())]
+NOW = Instant((FIRST + 86_400) * SECOND)
+WHOLE = Period(start=FIRST * SECOND, end=int(NOW))
+
+
+class Bench:
+    """A CEL file with calls of yesterday, a store, and two connectors nobody sends to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cel = folder / "cel.sqlite"
+        fill(self.cel, CALLS)
+        self.clock = FakeClock(NOW)
+
+    async def start(self) -> None:
+        options = WebhookOptions(
+            url="http://127.0.0.1:1/", secret=Secret("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+        )
+        connectors: dict[str, Connector] = {name: build(name, "pbx1", options) for name in ("crm", "archive")}
+        self.store = SqliteStore.open(self.folder / "store.sqlite", system="pbx1")
+        self.source = source_of(f"sqlite:///{self.cel}")
+        intake = Intake(PbxRules(system="pbx1"), connectors)
+        self.replayer = Replayer(self.source, self.store, intake, self.clock, Settled())
+        self.services = Services(
+            source=self.source,
+            store=self.store,
+            replayer=self.replayer,
+            connectors=connectors,
+            health=Health(),
+            clock=self.clock,
+        )
+
+    async def stop(self) -> None:
+        await self.services.aclose()
+        await self.source.aclose()
+        await self.store.aclose()
+
+    async def work(self) -> None:
+        """Let the replayer do all that waits."""
+        stop = asyncio.Event()
+        task = asyncio.create_task(self.replayer.run(stop))
+        while any(  # noqa: ASYNC110  the store is another party: it is asked, as an admin would
+            replay.state in (ReplayState.REQUESTED, ReplayState.LOOKING_UP)
+            for replay in await self.store.replays(unfinished=True)
+        ):
+            await asyncio.sleep(0.01)
+        stop.set()
+        await task
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path)
+    await bench.start()
+    yield bench
+    await bench.stop()
+
+
+def asked(**values: object) -> ReplayRequest:
+    return ReplayRequest(requested_by="api:admin", **values)  # type: ignore[arg-type]
+
+
+async def test_a_period_queues_each_call_for_each_connector_once(bench: Bench) -> None:
+    """Asked for twice, the second time everything is waiting already."""
+    first = await bench.services.request_replay(asked(period=WHOLE))
+    assert first.replay.state is ReplayState.REQUESTED
+    await bench.work()
+    second = await bench.services.request_replay(asked(period=WHOLE))
+    await bench.work()
+    one = await bench.store.replay(first.replay.id)
+    two = await bench.store.replay(second.replay.id)
+    assert one is not None
+    assert two is not None
+    assert (one.found, one.queued, one.state) == (len(CALLS), 2 * len(CALLS), ReplayState.DELIVERING)
+    assert (two.queued, two.already_waiting, two.state) == (0, 2 * len(CALLS), ReplayState.DONE)
+
+
+async def test_one_connector_may_be_named(bench: Bench) -> None:
+    """The others get nothing."""
+    await bench.services.request_replay(asked(period=WHOLE, connector="crm"))
+    await bench.work()
+    counts = await bench.store.counts()
+    assert counts["crm"][State.PENDING] == len(CALLS)
+    assert not counts.get("archive", {}).get(State.PENDING, 0)
+
+
+async def test_a_dry_run_reports_and_changes_nothing(bench: Bench) -> None:
+    """The report is at the replay; the outbox stays empty."""
+    view = await bench.services.request_replay(asked(period=WHOLE, dry_run=True))
+    await bench.work()
+    report = await bench.services.replay(view.replay.id)
+    assert report is not None
+    assert report.replay.queued == 2 * len(CALLS)
+    assert report.replay.state is ReplayState.DONE
+    assert {item.linkedid for item in report.items} == {call.linkedid for call in CALLS}
+    assert await bench.store.deliveries() == []
+    assert await bench.store.call(CALLS[0].linkedid) is None
+
+
+async def test_calls_marked_as_delivered_are_never_sent(bench: Bench) -> None:
+    """Another connector has sent them: a later period leaves them alone."""
+    await bench.services.request_replay(asked(period=WHOLE, mark_delivered=True))
+    await bench.work()
+    view = await bench.services.request_replay(asked(period=WHOLE))
+    await bench.work()
+    replay = await bench.store.replay(view.replay.id)
+    assert replay is not None
+    assert (replay.queued, replay.already_delivered) == (0, 2 * len(CALLS))
+
+
+async def test_named_ids_are_answered_call_by_call(bench: Bench) -> None:
+    """Known ones are queued before the answer, unknown ones are listed."""
+    view = await bench.services.request_replay(asked(ids=(CALLS[1].linkedid, "1000000000.1")))
+    assert view.replay.not_found == ("1000000000.1",)
+    assert {(item.linkedid, item.connector, item.result) for item in view.items} == {
+        (CALLS[1].linkedid, "crm", "queued"),
+        (CALLS[1].linkedid, "archive", "queued"),
+    }
+
+
+async def test_an_id_named_one_by_one_is_sent_again(bench: Bench) -> None:
+    """After it was delivered, naming it queues it anew; force=0 does not."""
+    await bench.services.request_replay(asked(period=WHOLE, mark_delivered=True))
+    await bench.work()
+    left = await bench.services.request_replay(asked(ids=(CALLS[2].linkedid,), force=Force.NO))
+    again = await bench.services.request_replay(asked(ids=(CALLS[2].linkedid,)))
+    assert {item.result for item in left.items} == {"already_delivered"}
+    assert {item.result for item in again.items} == {"queued"}
+
+
+async def test_unknown_ids_leave_no_trace(bench: Bench) -> None:
+    """Nothing is stored for a request that found nothing."""
+    view = await bench.services.request_replay(asked(ids=("1000000000.1",)))
+    assert view.replay.id == 0
+    assert await bench.store.replays() == []
+
+
+async def test_a_call_in_progress_is_told(bench: Bench) -> None:
+    """It is listed; the tail sends it when it has finished."""
+    running = captured_calls()[0].beginning_at(bench.clock.now() / SECOND - 5)
+    write_rows(bench.cel, running.rows[:6])
+    view = await bench.services.request_replay(asked(ids=(running.linkedid,)))
+    assert view.replay.in_progress == (running.linkedid,)
+    assert view.items == []
+
+
+async def test_a_replay_goes_on_after_a_restart(bench: Bench) -> None:
+    """A daemon that died while it looked up takes its replay up again at the next start."""
+    view = await bench.services.request_replay(asked(period=WHOLE))
+    await bench.store.set_replay_state(view.replay.id, ReplayState.LOOKING_UP, now=int(NOW))
+    await bench.stop()
+    await bench.start()
+    await bench.replayer.take_up({ReplayState.LOOKING_UP})
+    await bench.work()
+    replay = await bench.store.replay(view.replay.id)
+    assert replay is not None
+    assert replay.found == len(CALLS)
+
+
+async def test_a_cancelled_replay_takes_its_deliveries_back(bench: Bench) -> None:
+    """What still waited of it is not sent."""
+    view = await bench.services.request_replay(asked(period=WHOLE))
+    await bench.work()
+    cancelled = await bench.services.cancel(view.replay.id)
+    assert cancelled is not None
+    assert cancelled.replay.state is ReplayState.CANCELLED
+    counts = await bench.store.counts()
+    assert counts["crm"].get(State.PENDING, 0) == 0
+    assert counts["crm"][State.SKIPPED] == len(CALLS)
+
+
+@pytest.mark.parametrize(
+    ("values", "parameter"),
+    [
+        pytest.param({}, "id", id="nothing asked"),
+        pytest.param({"ids": ("1.1",), "period": WHOLE}, "id", id="ids and period"),
+        pytest.param({"period": WHOLE, "connector": "nobody"}, "connector", id="unknown connector"),
+        pytest.param(
+            {"period": WHOLE, "mark_delivered": True, "force": Force.YES}, "force", id="mark and force"
+        ),
+    ],
+)
+async def test_a_wrong_request_is_refused_whole(
+    bench: Bench, values: dict[str, object], parameter: str
+) -> None:
+    """The parameter is named and nothing has happened."""
+    with pytest.raises(BadRequestError) as caught:
+        await bench.services.request_replay(asked(**values))
+    assert caught.value.parameter == parameter
+    assert await bench.store.replays() == []
