@@ -538,3 +538,23 @@ def test_a_line_of_the_example_is_either_a_default_or_an_explanation() -> None:
     """One `#` before a key, two before words: else the test above would pass over a default."""
     for line in EXAMPLE.read_text().split("## The PBX", 1)[1].splitlines()[1:]:
         assert not line.strip() or re.match(r" *(## \S|# [a-z_]+:|[a-z_]+:)", line), line
+
+
+def test_the_documentation_explains_every_key_with_its_default() -> None:
+    """docs/configuration.md: a row `| key | default | …` in the section of its struct."""
+    text = (EXAMPLE.parent / "docs" / "configuration.md").read_text()
+    headings = re.split(r"^##+ `(?:type: )?([a-z]+)`$", text, flags=re.MULTILINE)[1:]
+    sections = dict(zip(headings[::2], headings[1::2], strict=True))
+    rows = {
+        name: re.findall(r"^\| `([a-z_]+)` \| (.*?) \|", body, re.MULTILINE)
+        for name, body in sections.items()
+    }
+    defaults = dict(re.findall(r"^ *# ([a-z_]+): (.*)$", EXAMPLE.read_text(), re.MULTILINE))
+    for field in msgspec.structs.fields(config._File):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            assert {key for key, _ in rows[field.encode_name]} == keys_of(field.type)
+    for name, kind in OPTIONS.items():
+        assert {key for key, _ in rows["connectors"] + rows[name]} == keys_of(kind)
+    # `url` is the one name with a default in one section only
+    shown = [(key, text.strip("`")) for body in rows.values() for key, text in body if text.startswith("`")]
+    assert [(key, text) for key, text in shown if defaults.get(key) != text] == []
