@@ -3,6 +3,9 @@
 SHELL := /bin/bash
 export PATH := $(PATH):/usr/sbin:/sbin
 
+# receiver.py is the other side of a benchmark, not one.
+BENCHMARKS = $(filter-out benchmarks/receiver.py,$(shell grep -l '^if __name__' benchmarks/*.py))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench clean
 
@@ -27,7 +30,7 @@ test: lint ## lint, then every test against real servers
 
 bench: ## the benchmarks, which print figures
 	@scripts/setup test
-	@for program in benchmarks/bench_*.py; do .venv/bin/python "$$program" || exit 1; done
+	@set -e; for program in $(BENCHMARKS); do echo "== $$program"; .venv/bin/python $$program; done
 
 clean: ## take away what the others made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist celreplay.egg-info
