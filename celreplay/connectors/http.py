@@ -236,7 +236,8 @@ def place(url: str) -> str:
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         return "the CRM"
-    return f"{parts.hostname or 'the CRM'}:{port}"
+    host = parts.hostname or "the CRM"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _words(error: BaseException) -> str:
