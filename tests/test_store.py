@@ -529,6 +529,16 @@ async def test_released_claims_do_not_count(store: SqliteStore) -> None:
     assert (one.probing, one.uncertain_since, one.delivery.attempt) == (True, NOW, 2)
 
 
+async def test_an_older_call_that_came_meanwhile_goes_before_a_released_one(store: SqliteStore) -> None:
+    """The order of a strand holds for what is given back, too."""
+    await save(store, "b", strand="1", at=START + SECOND)
+    given = await claim(store)
+    await save(store, "a", strand="1")
+    assert await claim(store) == []
+    await store.release(given, now=NOW, reason="stopping")
+    assert await claimed(store) == ["a"]
+
+
 async def test_what_a_dead_process_was_sending_becomes_uncertain(store: SqliteStore) -> None:
     """recover: uncertain since the start of the attempt, with a reason, due at once."""
     await save(store, "a", "b")
