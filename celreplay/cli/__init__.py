@@ -40,6 +40,12 @@ class _Commands(click.Group):
         module = import_module(f"celreplay.cli.{cmd_name.replace('-', '_')}")
         return cast("click.Command", module.command)
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click itself would make it a failure like any other
+            raise click.exceptions.Exit(EXIT_BROKEN_PIPE) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))

@@ -65,7 +65,8 @@ async def _on_stage(
             console.print(Text(text, style="bold green"))
         if keep:
             _invite(stage, console)
-            await asyncio.Event().wait()
+            with suppress(asyncio.CancelledError):  # Ctrl-C is the way to end it
+                await asyncio.Event().wait()
     return not faults
 
 

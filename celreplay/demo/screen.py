@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -61,10 +62,12 @@ class Screen:
 
 def table_of(arrivals: Sequence[Arrival]) -> Table:
     """What arrived, in the order of the calls."""
-    table = Table(title="what the CRM has now", title_justify="left")
-    for name in ("started", "direction", "from", "to", "answered by", "disposition"):
-        table.add_column(name, overflow="fold")
-    table.add_column("talk", justify="right")
+    table = Table(
+        title="what the CRM has now", title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0
+    )
+    for name in ("started", "direction", "from", "to", "answered by", "result"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("talk", justify="right", no_wrap=True)
     for arrival in sorted(arrivals, key=lambda arrival: str(arrival.data.get("started_at"))):
         table.add_row(*(Text(cell) for cell in cells_of(arrival)))
     return table
