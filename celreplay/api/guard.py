@@ -3,6 +3,7 @@
 import math
 import secrets
 import time
+from contextvars import ContextVar
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -18,9 +19,9 @@ from celreplay.errors import CelreplayError
 
 _log = structlog.get_logger(__name__)
 
-USER = "user"
-"""The name that was authenticated."""
-_CLAIMED = "claimed_user"
+_user: ContextVar[str] = ContextVar("user", default="")
+_claimed: ContextVar[str] = ContextVar("claimed", default="")
+# variables of the context, because aiohttp before 3.14 has no typed keys and 3.14 warns of others
 HEALTH_PATH = "/healthz"
 """Answered without credentials."""
 
@@ -40,6 +41,8 @@ def headers_and_log(version: str) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         began = time.monotonic()
+        _user.set("")  # the requests of one connection share the context
+        _claimed.set("")
         response = await handler(request)
         response.headers.update(_SECURITY_HEADERS)
         response.headers["Server"] = f"celreplay/{version}"
@@ -48,8 +51,8 @@ def headers_and_log(version: str) -> Middleware:
             method=request.method,
             path=request.path,
             status=response.status,
-            user=request.get(USER, ""),
-            claimed_user=request.get(_CLAIMED, ""),
+            user=_user.get(),
+            claimed_user=_claimed.get(),
             address=request.remote or "",
             ms=round((time.monotonic() - began) * 1000, 1),
         )
@@ -89,6 +92,11 @@ async def same_site_only(request: web.Request, handler: Handler) -> web.StreamRe
     return await handler(request)
 
 
+def authenticated_user() -> str:
+    """Who the request of this context is from; empty where nobody had to log in."""
+    return _user.get()
+
+
 def _is_ours(origin: str, request: web.Request) -> bool:
     try:
         return urlsplit(origin.strip()).netloc.lower() == request.host.lower() != ""
@@ -113,9 +121,9 @@ def authenticated(auth: DigestAuth, clock: Clock) -> Middleware:
             now=now,
         )
         if decision.verdict is not Verdict.GRANTED:
-            request[_CLAIMED] = decision.user
+            _claimed.set(decision.user)
             return _denied(decision, auth, now)
-        request[USER] = decision.user
+        _user.set(decision.user)
         return await handler(request)
 
     return middleware

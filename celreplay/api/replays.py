@@ -9,7 +9,7 @@ from aiohttp import web
 
 from celreplay.api.answers import not_found_body, replay_body, replay_url, view_body
 from celreplay.api.errors import answer, refusal
-from celreplay.api.guard import USER
+from celreplay.api.guard import authenticated_user
 from celreplay.api.parameters import Parameters, read_parameters, refuse_unknown, single
 from celreplay.api.read_call import Asked, parse
 from celreplay.clock import Clock
@@ -38,7 +38,7 @@ class Replays:
     async def read_call(self, request: web.Request) -> web.Response:
         """Process calls again: 202 with the replay, 404 when none of the ids is known."""
         parameters = await self._parameters(request)
-        asked = parse(parameters, user=request[USER], zone=self._zone, now=self._clock.now())
+        asked = parse(parameters, user=authenticated_user(), zone=self._zone, now=self._clock.now())
         view = await self._services.request_replay(asked.request)
         if view.replay.id == 0:
             return answer(not_found_body(view), HTTPStatus.NOT_FOUND)
