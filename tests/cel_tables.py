@@ -194,15 +194,12 @@ def _mariadb(server: Mariadb, name: str, form: Form, rows: list[Values]) -> Call
     with client(server, name) as cursor:
         for statement in ddl_of(form):
             cursor.execute(statement)
-        names, marks = ", ".join(rows[0]), ", ".join(["%s"] * len(rows[0]))
         if form.name == "epoch-text":
             for row in rows:
                 row.pop("amaflags", None)
-            names, marks = ", ".join(rows[0]), ", ".join(["%s"] * len(rows[0]))
-        cursor.executemany(
-            f"INSERT INTO cel ({names}) VALUES ({marks})",
-            [tuple(row.values()) for row in rows],  # noqa: S608 - names of our own files
-        )
+        names, marks = ", ".join(rows[0]), ", ".join(["%s"] * len(rows[0]))
+        insert = f"INSERT INTO cel ({names}) VALUES ({marks})"  # noqa: S608 - names of our own files
+        cursor.executemany(insert, [tuple(row.values()) for row in rows])
 
     async def execute(sql: str) -> Any:
         with client(server, name) as cursor:

@@ -27,7 +27,7 @@ _LATER = (
 _SETTINGS = {
     "application_name": "celreplay",
     "default_transaction_read_only": "on",
-    "lock_timeout": "10s",
+    "lock_timeout": "5s",
 }
 _Pool = Pool["asyncpg.Connection[asyncpg.Record]"]
 

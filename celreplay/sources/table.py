@@ -71,6 +71,8 @@ class TableSource:
         target = instant - _SLACK
         if "id" not in layout.columns:
             return Position(eventtime=max(0, target))
+        if "id" not in layout.indexed and not layout.empty:
+            return await self._first_since(layout, target)
         first, last = await self._ends(layout, 1)
         if not first or not last or first[0].eventtime >= target:
             return Position()
@@ -155,6 +157,14 @@ class TableSource:
     async def _ends(self, layout: Layout, limit: int) -> tuple[list[CelEvent], list[CelEvent]]:
         first, last = await self._fetch("first", limit=limit), await self._fetch("last", limit=limit)
         return layout.decode.all(first), layout.decode.all(last)
+
+    async def _first_since(self, layout: Layout, target: int) -> Position:
+        """One pass by the server: without an index on id each step of a bisection would be one."""
+        span = await self._fetch("ids_between", start=layout.written(target), end=layout.written(2**63))
+        if span[0][0] is None:
+            last = (await self._ends(layout, 1))[1]
+            return Position(last[0].id, last[0].eventtime) if last else Position()
+        return Position(int(str(span[0][0])) - 1, max(0, target))
 
     async def _marks(self, last: int, until: int, limit: int) -> list[CelEvent]:
         rows = await self._fetch("marks_by_id", last=last, until=until, limit=limit)
