@@ -14,7 +14,7 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from celreplay.secret import MASK, Secret, mask_url
+from celreplay.secret import MASK, mask_url
 
 _SECRET_NAME = re.compile(
     r"pass(word|wd|phrase)?$|secret|token|authori[sz]ation|api_?key|credential|cookie|signature|private_?key|^ha1",
@@ -106,8 +106,6 @@ def _masked(key: object, value: object, depth: int) -> object:
         return MASK
     if isinstance(value, str):
         return _mask_text(value)
-    if isinstance(value, Secret):
-        return str(value)
     if depth < _DEEPEST and isinstance(value, Mapping):
         return {inner: _masked(inner, item, depth + 1) for inner, item in value.items()}
     if depth < _DEEPEST and isinstance(value, list | tuple):
