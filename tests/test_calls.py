@@ -1,5 +1,6 @@
 """Captured calls of two Asterisk versions, from four forms of the table, against what really happened."""
 
+import csv
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from captures_io import FORMS, cases, events_of, forms_of, truth_of
+from captures_io import FORMS, cases, event_of, events_of, forms_of, truth_of
 
 from celreplay.calls.interpret import calls_of
 from celreplay.calls.model import Call, TransferType, decode_call, encode
@@ -223,3 +224,32 @@ def test_no_duration_is_negative(case: str, form: str) -> None:
     for leg in call.legs:
         assert leg.talk >= 0
     assert min(call.talk, call.wait or 0, call.ring or 0, call.hold or 0, call.duration or 0) >= 0
+
+
+FURTHER = sorted(path.stem for path in (Path(__file__).parent / "calls").glob("*.csv"))
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_a_further_call_is_read_as_written_beside_it(name: str) -> None:
+    """Rows in `tests/calls/NAME.csv` as sqlite3 prints them, the call in `NAME.yaml`."""
+    folder = Path(__file__).parent / "calls"
+    want = yaml.safe_load((folder / f"{name}.yaml").read_text("utf-8"))
+    with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        (group,) = groups_of([event_of(row, None) for row in csv.DictReader(file)])
+    (call,) = calls_of(group.events, RULES)
+    have = {
+        "direction": call.direction.value,
+        "disposition": call.disposition.value,
+        "caller": call.caller.number,
+        "dialed_number": call.dialed_number,
+        "answered_by": call.answered_by,
+        "extension": call.extension,
+        "wait": call.wait,
+        "ring": call.ring,
+        "talk": call.talk,
+        "hold": call.hold,
+        "legs": [f"{leg.number} {leg.kind} {leg.disposition}" for leg in call.legs],
+        "transfers": [f"{one.type} {one.by} -> {one.to}: {one.result}" for one in call.transfers],
+        "linkedids": len(call.linkedids),
+    }
+    assert have == want

@@ -99,7 +99,7 @@ def test_order_and_repetition_change_no_group(case: str, random: Random) -> None
 @given(st.sampled_from(cases()), st.data())
 def test_any_split_between_two_looks_makes_the_same_groups(case: str, data: st.DataObject) -> None:
     """A look for finished groups in between takes nothing that still grows."""
-    events = events_of(case, "pgsql")
+    events = events_of(case, "sqlite")
     cut = data.draw(st.integers(0, len(events)))
     grouper = grouper_of(*events[:cut], seen_at=0)
     early = grouper.take_finished(now=0, grace=1, stale_after=FOREVER)

@@ -10,7 +10,7 @@ from celreplay.times import Instant
 
 def legs_of(story: Story) -> list[Leg]:
     """Each party rung or talked to in time order, conference and voicemail behind them."""
-    legs = [_leg(leg) for leg in story.legs]
+    legs = [_leg(leg) for leg in sorted(story.legs, key=_begin)]
     if story.conference_talks:
         legs.append(_conference(story, story.conference_talks))
     if story.voicemail is not None:
@@ -21,6 +21,10 @@ def legs_of(story: Story) -> list[Leg]:
 def instant(moment: int | None) -> Instant | None:
     """The same moment as the contract's type."""
     return None if moment is None else Instant(moment)
+
+
+def _begin(leg: LegStory) -> int:
+    return (leg.rang_at if leg.rang_at is not None else leg.answered_at) or 0
 
 
 def _leg(leg: LegStory) -> Leg:

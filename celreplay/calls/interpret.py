@@ -6,6 +6,7 @@ applications, talk, sides, moments, dispositions, transfers, recordings.
 
 import hashlib
 from collections.abc import Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -38,6 +39,21 @@ from celreplay.times import Instant, seconds_between
 
 __all__ = ["INTERPRETER_VERSION", "PbxRules", "calls_of"]
 
+_facts = attrgetter(
+    *("eventtype", "eventtime", "user_defined", "userdeftype", "cid_name", "cid_num", "cid_ani", "cid_dnid"),
+    *(
+        "exten",
+        "context",
+        "channame",
+        "appname",
+        "appdata",
+        "accountcode",
+        "uniqueid",
+        "linkedid",
+        "userfield",
+    ),
+    *("peer", "extra"),
+)
 INTERPRETER_VERSION = 1
 """Grows whenever the same rows give another Call than before."""
 
@@ -110,5 +126,5 @@ def _first_text(texts: Sequence[str]) -> str | None:
 
 def _revision(story: Story) -> str:
     """A hash of what the rows say: not of how they were read or numbered."""
-    rows = [msgspec.structs.astuple(row)[1:-1] for row in story.scene.rows if row.uniqueid in story.ids]
+    rows = [_facts(row) for row in story.scene.rows if row.uniqueid in story.ids]
     return hashlib.blake2b(msgspec.msgpack.encode(rows), digest_size=12).hexdigest()

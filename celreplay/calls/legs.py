@@ -5,9 +5,9 @@ import msgspec
 from celreplay.calls.applications import conference_of, conference_talks, queue_of, voicemail_of
 from celreplay.calls.families import Family
 from celreplay.calls.parties import Parties, Party
-from celreplay.calls.talk import Interval, talks_of
+from celreplay.calls.talk import Interval, common, talks_of
 from celreplay.cel.channel import App, Channel, Scene
-from celreplay.cel.names import epoch_of, local_partner
+from celreplay.cel.names import age_of, epoch_of, local_partner
 from celreplay.times import SECOND
 
 _HALF_A_DAY = 43_200 * SECOND
@@ -102,12 +102,16 @@ def _leg(scene: Scene, family: Family, party: Party, started_at: int) -> LegStor
     channel = party.channel
     joined = channel.uniqueid in family.joiners
     talks = _talks(scene, family, channel)
-    rang_at = None if joined else max(started_at, _start(channel))
+    origin = family.origin
+    before = channel.seq < origin.seq and age_of(channel.uniqueid) < age_of(origin.uniqueid)
+    if before:  # it was in a call of its own, into which the caller was transferred
+        talks = common(talks, [(_met_at(origin, channel), scene.rows[-1].eventtime)])
+    rang_at = None if joined or before else max(started_at, _start(channel))
     answered_at = None
     if talks:
         entered = min(talks)[0]
         answered_at = channel.answered_at
-        if answered_at is None or joined or answered_at > entered:
+        if answered_at is None or joined or before or answered_at > entered:
             answered_at = entered
     return LegStory(
         channel=channel,
@@ -117,6 +121,15 @@ def _leg(scene: Scene, family: Family, party: Party, started_at: int) -> LegStor
         talks=talks,
         answered_at=answered_at,
     )
+
+
+def _met_at(caller: Channel, channel: Channel) -> int:
+    """When the caller came into a bridge where the channel was; else its last bridge."""
+    bridges = {stay.bridge for stay in channel.stays if stay.bridge}
+    met = [stay.enter for stay in caller.stays if stay.bridge in bridges] or [
+        stay.enter for stay in caller.stays[-1:]
+    ]
+    return min(met, default=caller.first_at)
 
 
 def _talks(scene: Scene, family: Family, channel: Channel) -> list[Interval]:

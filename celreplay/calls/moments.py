@@ -3,7 +3,7 @@
 from celreplay.calls.legs import Story
 from celreplay.calls.model import Direction
 from celreplay.calls.sides import last_talk
-from celreplay.calls.transfers import forwarded_leg
+from celreplay.calls.unannounced import forwarded_leg
 from celreplay.times import seconds_between
 
 

@@ -3,13 +3,13 @@
 from celreplay.calls.dispositions import leg_disposition
 from celreplay.calls.legs import LegStory, Story
 from celreplay.calls.model import Transfer, TransferType
+from celreplay.calls.unannounced import unannounced
 from celreplay.cel.events import CelEvent, EventType
 from celreplay.cel.fold import fields_of, text_of
-from celreplay.cel.names import endpoint_of, is_local
+from celreplay.cel.names import endpoint_of
 from celreplay.times import SECOND, Instant
 
 _SOON = 2 * SECOND
-_ALONE = SECOND // 2
 
 
 def transfers_of(story: Story) -> list[Transfer]:
@@ -28,7 +28,7 @@ def transfers_of(story: Story) -> list[Transfer]:
     if not any(transfer.type is TransferType.ATTENDED for _, transfer in found):
         found += _merged_into(story, ids)
     if not found:
-        found = _folded(story) or _unannounced(story)
+        found = _folded(story) or unannounced(story)
     return [transfer for _, transfer in sorted(found, key=_seq)]
 
 
@@ -62,7 +62,8 @@ def _blind(story: Story, seq: int, event: CelEvent, until: int) -> Transfer:
     )
 
 
-def _result(story: Story, legs: list[LegStory]) -> str:
+def _result(story: Story, legs: list[LegStory]) -> str | None:
+    """What became of those rung; None where nobody was, as in an IVR."""
     dispositions = [leg_disposition(leg).value for leg in legs]
     for result in ("answered", "no_answer", "busy"):
         if result in dispositions:
@@ -71,7 +72,9 @@ def _result(story: Story, legs: list[LegStory]) -> str:
         return "voicemail"
     if story.conference is not None:
         return "answered"
-    return "failed" if dispositions else "no_answer"
+    if dispositions:
+        return "failed"
+    return "no_answer" if story.queue is not None else None
 
 
 def _attended(story: Story, seq: int, event: CelEvent) -> Transfer:
@@ -169,7 +172,7 @@ def _park(story: Story, seq: int, event: CelEvent, marks: list[tuple[int, CelEve
     )
     after = [leg for leg in story.legs if leg.channel.last_seq > seq and leg.channel.seq > seq]
     to: str | None = None
-    result = "no_answer"
+    result: str | None = "no_answer"
     if end is not None:
         retriever = story.parties.by_name.get(text_of(fields_of(end), "retriever"))
         if retriever is not None:
@@ -186,78 +189,6 @@ def _number_of_endpoint(story: Story, endpoint: str) -> str:
         if leg.channel.endpoint == endpoint and leg.number:
             return leg.number
     return endpoint
-
-
-def _unannounced(story: Story) -> list[tuple[int, Transfer]]:
-    """Forwards by the phone (302) or the dialplan, and AMI Redirect, which writes no row of its own."""
-    forward = _forward(story)
-    if forward is not None:
-        return [forward]
-    redirect = _redirect(story)
-    return [redirect] if redirect is not None else []
-
-
-def forwarded_leg(story: Story) -> LegStory | None:
-    """The first outside leg that a call from outside, or to an inside number, was sent on to: a FORWARD row,
-    or no phone rang any more when it began."""
-    told = any(event.eventtype == EventType.FORWARD for _, event in story.scene.marks)
-    for leg in story.legs:
-        if leg.outside and leg.rang_at is not None and _comes_alone(story, leg, told=told):
-            return leg
-    return None
-
-
-def _comes_alone(story: Story, leg: LegStory, *, told: bool) -> bool:
-    before = [other for other in story.legs if other.channel.seq < leg.channel.seq and not other.outside]
-    if any(other.talks for other in before):
-        return False
-    begun = leg.rang_at or 0
-    return told or all(
-        other.channel.ended_at is not None and other.channel.ended_at <= begun + _ALONE for other in before
-    )
-
-
-def _forward(story: Story) -> tuple[int, Transfer] | None:
-    if story.click or not (story.caller.outside or _called_inside(story)):
-        return None
-    leg = forwarded_leg(story)
-    if leg is None:
-        return None
-    before = [other for other in story.legs if other.channel.seq < leg.channel.seq and not other.outside]
-    return leg.channel.seq, Transfer(
-        type=TransferType.FORWARD,
-        at=Instant(leg.rang_at or 0),
-        by=before[-1].number if before else None,
-        to=leg.number,
-        result=leg_disposition(leg).value,
-    )
-
-
-def _called_inside(story: Story) -> bool:
-    return any(not leg.outside for leg in story.legs)
-
-
-def _redirect(story: Story) -> tuple[int, Transfer] | None:
-    """Somebody talked, was cut off by the PBX, and the caller rang another phone."""
-    persons = story.persons
-    if not persons or is_local(story.caller.channel.name):
-        return None
-    first = persons[0].channel
-    if first.source not in ("", None) or first.ended_at is None:
-        return None
-    for leg in story.legs:
-        channel = leg.channel
-        if channel.seq > max((stay.left_seq for stay in first.talks), default=1 << 60) and not (
-            story.caller.channel.ended_seq < channel.seq
-        ):
-            # a table without transfer rows has no LINKEDID_END either (Asterisk's sample of cel.conf)
-            kind = TransferType.REDIRECT if story.scene.all_events else TransferType.BLIND
-            by = None if story.scene.all_events else persons[0].number
-            at = Instant(max(end for _, end in persons[0].talks))
-            return channel.seq, Transfer(
-                type=kind, at=at, by=by, to=leg.number, result=leg_disposition(leg).value
-            )
-    return None
 
 
 def _seq(item: tuple[int, Transfer]) -> int:
