@@ -1,6 +1,5 @@
 """Captured calls of two Asterisk versions, from four forms of the table, against what really happened."""
 
-import csv
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -8,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from captures_io import FORMS, cases, event_of, events_of, forms_of, truth_of
+from captures_io import FORMS, cases, events_of, forms_of, read_events, truth_of
 
 from celreplay.calls.interpret import calls_of
 from celreplay.calls.model import Call, TransferType, decode_call, encode
@@ -234,8 +233,7 @@ def test_a_further_call_is_read_as_written_beside_it(name: str) -> None:
     """Rows in `tests/calls/NAME.csv` as sqlite3 prints them, the call in `NAME.yaml`."""
     folder = Path(__file__).parent / "calls"
     want = yaml.safe_load((folder / f"{name}.yaml").read_text("utf-8"))
-    with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        (group,) = groups_of([event_of(row, None) for row in csv.DictReader(file)])
+    (group,) = groups_of(read_events(folder / f"{name}.csv", None))
     (call,) = calls_of(group.events, RULES)
     have = {
         "direction": call.direction.value,
