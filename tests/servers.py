@@ -108,6 +108,14 @@ class Postgresql(Server):
         words = [word for setting in settings + fast for word in ("-c", setting)]
         return [str(self.programs / "postgres"), "-D", str(self.data), *words]
 
+    def start(self) -> None:
+        """The port answers before the server does: its pid file tells."""
+        (self.data / "postmaster.pid").unlink(missing_ok=True)  # of a server that was killed
+        super().start()
+        end = time.monotonic() + _START_SECONDS
+        while time.monotonic() < end and "ready" not in (self.data / "postmaster.pid").read_text():
+            time.sleep(0.02)
+
     def stop(self, with_signal: int = signal.SIGINT) -> None:
         """SIGINT is PostgreSQL's fast shutdown: SIGTERM would wait for the clients."""
         super().stop(with_signal)

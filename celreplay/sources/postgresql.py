@@ -57,12 +57,12 @@ class PostgresqlDatabase:
         quoted = self.dialect.table(table)
         columns = await self.fetch(Bound(_SQL["columns"], (quoted,)))
         if not columns:
-            alike = [str(row[0]) for row in await self.fetch(Bound(_SQL["alike"], ()))]
+            alike = [_str(row[0]) for row in await self.fetch(Bound(_SQL["alike"], ()))]
             hint = f"tables that look like CEL: {', '.join(alike)}" if alike else "no table looks like CEL"
             raise SourceError(f"{self._place}: no table {table}", hint=hint)
         indexed = await self.fetch(Bound(_SQL["indexes"], (quoted,)))
-        types = {str(name): str(declared) for name, declared in columns}
-        return Found(types, frozenset(str(row[0]) for row in indexed))
+        types = {_str(name): _str(declared) for name, declared in columns}
+        return Found(types, frozenset(_str(row[0]) for row in indexed))
 
     async def fetch(self, statement: Bound) -> Sequence[Row]:
         """See Database."""
@@ -91,6 +91,7 @@ class PostgresqlDatabase:
                 await connection.set_type_codec(
                     name, schema="pg_catalog", format="binary", encoder=str.encode, decoder=bytes
                 )
+            await connection.execute("SET client_encoding TO 'SQL_ASCII'")
         return connection
 
     def _said(self, error: Exception) -> SourceError:
@@ -105,3 +106,7 @@ class PostgresqlDatabase:
             what = str(error) or type(error).__name__
             return SourceUnavailableError(f"{self._place} does not answer: {what}")
         return SourceError(f"{self._place}: {error}")
+
+
+def _str(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
