@@ -41,7 +41,7 @@ class Pbx:
             },
         }
         self.serial = 0
-        self.moment = int(time.time()) - 1
+        self.moment = int(time.time()) - 60
 
     def write_config(self) -> Path:
         self.config.write_text(json.dumps(self.options))
