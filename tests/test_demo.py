@@ -1,11 +1,18 @@
 """The demo: its data, its receiver, and the whole of it as a process."""
 
 import base64
+import json
+import os
 import re
+import signal
+import socket
 import sqlite3
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 from standardwebhooks import Webhook
 
@@ -99,3 +106,54 @@ def test_a_request_that_proves_nothing_is_turned_away(
     headers = signed(b'{"data":{}}', NOW) | changed
     with pytest.raises(NotGenuineError):
         verify(SECRET, headers, body, now)
+
+
+def run_demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "celreplay", "demo", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+
+
+def test_the_demo_delivers_every_call_once() -> None:
+    """The whole of it: old calls by HTTP Digest, live ones row by row, each arriving once and signed."""
+    result = run_demo()
+    assert result.returncode == 0, result.stdout + result.stderr
+    calls = len(captured_calls())
+    assert f"{calls} calls arrived, each once, each with a valid signature" in result.stdout
+    assert len(re.findall(r"^  (?:past|live)  ", result.stdout, re.MULTILINE)) == calls
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    """`--port` of somebody else is refused in one line; nothing is started."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        result = run_demo("--port", str(port))
+    assert result.returncode == 2
+    assert result.stderr == f"celreplay: port {port} is taken (name another one: --port N)\n"
+
+
+def test_the_demo_stays_up_for_requests_and_ends_by_ctrl_c() -> None:
+    """With `--keep` the printed curl line works; Ctrl-C ends demo and daemon."""
+    command = [sys.executable, "-u", "-m", "celreplay", "demo", "--keep"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        try:
+            assert demo.stdout is not None
+            line = next(line for line in demo.stdout if "curl --digest" in line)
+            next(line for line in demo.stdout if "Ctrl-C" in line)
+            asked = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+            assert json.loads(asked.stdout)["requested_by"] == "api:demo"
+            (daemon,) = psutil.Process(demo.pid).children()
+            demo.send_signal(signal.SIGINT)
+            demo.stdout.read()
+            assert demo.wait(40) == 0
+            assert not daemon.is_running()
+        finally:
+            demo.kill()

@@ -140,4 +140,4 @@ sends nothing, as everything has arrived; ask for one call by its id and it come
   curl --digest -u {USER}:{stage.password} "{stage.api}/pbx/read_call?id=ID"
 Ids: celreplay calls -c {stage.config} --all
 Ctrl-C ends it."""
-    console.print(Text(text))
+    console.print(Text(text), soft_wrap=True)  # a wrapped curl line cannot be copied
