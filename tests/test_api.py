@@ -236,6 +236,12 @@ async def test_ten_thousand_ids_at_once(door: Door) -> None:
     assert (status, body["counts"]["not_found"], body["counts"]["found"]) == (202, 9_999, 1)
 
 
+async def test_a_client_may_ask_before_it_sends_its_body(door: Door) -> None:
+    """Old versions of curl send `Expect: 100-continue` with every longer body."""
+    command = f"read_call\" -H 'Expect: 100-continue' -H 'Content-Type: {JSON}' -d '{{\"id\": \"{ONE}\"}}'"
+    assert (await door.curl(LOGIN + command)).status == 202
+
+
 async def test_a_replay_is_followed_listed_and_cancelled(door: Door, client: aiohttp.ClientSession) -> None:
     """202 gives an address; there are the state and the counts; DELETE takes back what waits."""
     async with client.get("/pbx/read_call", params={"id": ONE}) as made:
@@ -559,6 +565,18 @@ async def test_each_request_is_one_line_in_the_log_without_secrets(door: Door) -
     assert "nonce" not in str(lines)
     assert "?" not in str(lines)
     assert "geheim" not in str(lines)
+
+
+async def test_a_connections_next_request_is_not_logged_under_the_users_name(
+    client: aiohttp.ClientSession,
+) -> None:
+    """Who asks without credentials is nobody, also on a connection that had a user before."""
+    async with client.get("/pbx/replays") as response:
+        await response.read()
+    with capture_logs() as logs:
+        async with client.get("/healthz", middlewares=()) as response:
+            await response.read()
+    assert [line["user"] for line in logs if line["event"] == "api.request"] == [""]
 
 
 async def test_a_period_is_taken_at_once(door: Door) -> None:

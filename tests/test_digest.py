@@ -202,6 +202,15 @@ def test_guessing_is_slowed_down_and_the_password_not_looked_at() -> None:
     assert judge(auth, answer(challenge_of(auth, later)), now=later).verdict is Verdict.GRANTED
 
 
+def test_a_right_password_forgets_the_wrong_ones_before_it() -> None:
+    """Who mistypes now and then and gets in between never has to wait."""
+    auth = auth_of()
+    for _ in range(3):
+        for _ in range(PER_USER.free):
+            assert judge(auth, answer(challenge_of(auth), password="typo")).verdict is Verdict.WRONG
+        assert judge(auth, answer(challenge_of(auth))).verdict is Verdict.GRANTED
+
+
 def test_guessing_from_elsewhere_does_not_keep_the_admin_out() -> None:
     """Failures of one address do not count for another one, whatever user they name."""
     auth = auth_of()
