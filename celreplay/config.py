@@ -33,7 +33,7 @@ __all__ = [
     "load",
 ]
 
-CelColumn = Literal[
+_CelField = Literal[
     "id", "eventtype", "eventtime", "userdeftype", "cid_name", "cid_num", "cid_ani", "cid_rdnis", "cid_dnid",
     "exten", "context", "channame", "appname", "appdata", "accountcode", "peeraccount", "uniqueid",
     "linkedid", "userfield", "peer", "extra",
@@ -61,7 +61,7 @@ class CelConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     url: CelUrl
     table: _SqlName = "cel"
-    columns: dict[CelColumn, _SqlName] = {}
+    columns: dict[Annotated[str, _CelField], _SqlName] = {}
     """CEL's name → the column's name, where the table has names of its own."""
     poll_interval: Annotated[Duration, msgspec.Meta(ge=0.05, le=3600)] = Duration(1)
     grace: Duration = Duration(3)

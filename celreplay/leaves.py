@@ -30,6 +30,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def parse(kind: object, text: str) -> object:
     """The text as a `kind`: bool, int, float, a Literal, an Enum, str, or a class with `parse`."""
+    if typing.get_origin(kind) is typing.Annotated:  # a str for others, one of these words for the reader
+        kind = typing.get_args(kind)[1]
     if typing.get_origin(kind) is typing.Literal:
         return _one_of(typing.get_args(kind), text)
     if kind is bool:
