@@ -1,0 +1,183 @@
+"""The documents tell all there is, and what they tell works."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import click
+import msgspec
+import pytest
+import yaml
+from aiohttp import web
+
+from celreplay.api.app import make_app
+from celreplay.api.digest import DigestAuth
+from celreplay.api.parameters import read_parameters
+from celreplay.api.read_call import parse
+from celreplay.cli import COMMANDS, cli
+from celreplay.config import Config, load
+from celreplay.connectors.table import OPTIONS
+from celreplay.zone import zone_named
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+TEXTS = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
+EVERYTHING = README + "".join(TEXTS.values())
+NOW = 1_795_500_000_000_000
+
+
+def options() -> Iterator[tuple[str, str]]:
+    """(command, option) of the whole command line."""
+    context = click.Context(cli)
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command is not None
+        for parameter in command.params:
+            yield name, max(parameter.opts, key=len)
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_is_described(name: str) -> None:
+    """Each command has a chapter in docs/cli.md and stands in the README."""
+    assert f"## celreplay {name}\n" in TEXTS["cli.md"]
+    assert name in README
+
+
+@pytest.mark.parametrize(("name", "option"), list(options()))
+def test_every_option_is_described(name: str, option: str) -> None:
+    """Each option stands in its command's chapter, or among the ones that several commands share."""
+    text = TEXTS["cli.md"]
+    chapter = text.partition(f"## celreplay {name}\n")[2].partition("\n## ")[0]
+    shared = text.partition("## celreplay ")[0]
+    assert f"{option}" in chapter or f"`{option}" in shared
+
+
+def keys_of(struct: type[msgspec.Struct], path: str) -> Iterator[str]:
+    """The dotted keys of a section."""
+    for field in msgspec.structs.fields(struct):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from keys_of(field.type, f"{path}{field.name}.")
+        else:
+            yield f"{path}{field.name}"
+
+
+def test_every_key_of_the_config_is_described() -> None:
+    """Each key of the config, and of each connector's options, stands in configuration.md and the example."""
+    example = (ROOT / "config.example.yaml").read_text(encoding="utf-8")
+    keys = [key for key in keys_of(Config, "") if key != "warnings"]
+    keys += [key for kind in OPTIONS.values() for key in keys_of(kind, "")]
+    assert len(keys) > 30
+    names = {key.rpartition(".")[2] for key in keys}
+    missing = {name for name in names if f"`{name}`" not in TEXTS["configuration.md"]}
+    assert missing == set()
+    assert {name for name in names if f"{name}:" not in example} == set()
+
+
+def routes() -> list[tuple[str, str]]:
+    """(method, path) of the HTTP door; the routes need no working service."""
+    zone = zone_named("UTC")
+    app: web.Application = make_app(
+        None,  # type: ignore[arg-type]  # no request is made
+        DigestAuth({}),
+        zone=zone,
+        clock=None,  # type: ignore[arg-type]
+        version="",
+    )
+    found = [(route.method, route.resource.canonical) for route in app.router.routes() if route.resource]
+    return [(method, path) for method, path in found if method != "HEAD"]
+
+
+def test_every_route_is_described() -> None:
+    """Each route stands in docs/api.md with its method, and its path in the README."""
+    assert len(routes()) >= 6
+    for method, path in routes():
+        assert f"{method} {path}" in TEXTS["api.md"], (method, path)
+        assert path.partition("{")[0].rstrip("/") in README
+
+
+def test_every_promise_names_a_test_that_exists() -> None:
+    """The README's table of promises: each row names a test, and the test is there."""
+    table = README.partition("## What is promised")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 10
+    for row in rows:
+        named = re.findall(r"`(tests/\w+\.py)::(\w+)`", row)
+        assert named, row
+        for file, test in named:
+            tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+            assert test in {getattr(node, "name", None) for node in tree.body}, f"{file}::{test}"
+
+
+def curl_lines() -> list[str]:
+    return [line for line in re.sub(r"\\\n", "", README).splitlines() if line.startswith("curl ")]
+
+
+@pytest.mark.parametrize("line", curl_lines())
+def test_the_curl_lines_of_the_readme_ask_for_what_there_is(line: str) -> None:
+    """Each curl line goes to a route that exists, with parameters that are understood."""
+    words = shlex.split(line)
+    address = next(word for word in words if word.startswith("127.0.0.1:8077/"))
+    data = words[words.index("-d") + 1] if "-d" in words else ""
+    method = words[words.index("-X") + 1] if "-X" in words else "POST" if data else "GET"
+    parts = urlsplit(f"http://{address}")
+    patterns = [path.replace("{id}", "[0-9]+") for known, path in routes() if known == method]
+    assert any(re.fullmatch(pattern, parts.path) for pattern in patterns), line
+    if parts.path == "/pbx/read_call":
+        form = "application/x-www-form-urlencoded"
+        parameters = read_parameters(parts.query, form, data.encode())
+        asked = parse(parameters, user="login", zone=zone_named("UTC"), now=NOW)
+        assert asked.request.ids or asked.request.period
+    else:
+        assert not parse_qsl(parts.query)
+
+
+def yaml_blocks() -> list[tuple[str, str]]:
+    """(page, block) of each config in the documents."""
+    texts = {"README.md": README, **TEXTS}
+    return [
+        (page, block)
+        for page, text in texts.items()
+        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        if re.match(r"(pbx|cel|store|api|delivery|log|connectors):", block)
+    ]
+
+
+@pytest.mark.parametrize(("page", "block"), yaml_blocks())
+def test_the_configs_of_the_documents_can_be_loaded(page: str, block: str, tmp_path: Path) -> None:
+    """Each config block is one that celreplay takes, completed where it shows only a section."""
+    for file, content in (("admin.password", "x"), ("crm.secret", "whsec_" + "A" * 43 + "=")):
+        (tmp_path / file).write_text(content)
+    values = yaml.safe_load(re.sub(r"/etc/celreplay/", f"{tmp_path}/", block))
+    values.setdefault("cel", {}).setdefault("url", "sqlite:////nowhere/cel.sqlite")
+    if "connectors" in values:
+        values.setdefault("pbx", {}).setdefault("name", "office")
+    path = tmp_path / "celreplay.yaml"
+    path.write_text(yaml.safe_dump(values))
+    environ = {"CEL_PASSWORD": "x", "CRM_SECRET": "whsec_" + "A" * 43 + "="}
+    assert load(path, OPTIONS, environ).cel.url, page
+
+
+def test_the_commands_of_the_documents_are_understood() -> None:
+    """Each `celreplay …` line of the documents has a command and options that exist."""
+    known = {name: {option for owner, option in options() if owner == name} for name in COMMANDS}
+    lines = re.findall(
+        r"^(?:    |.*?`)celreplay ([a-z][a-z-]*)((?: [^`\n|#>\[(]*)?)", EVERYTHING, re.MULTILINE
+    )
+    assert len(lines) > 15
+    for command, rest in lines:
+        assert command in known, command
+        for option in re.findall(r"(?<=\s)--[a-z-]+", rest):
+            assert option in known[command] | {"--help", "--config"}, (command, option)
+
+
+@pytest.mark.parametrize("page", ["README.md", *(str(page.relative_to(ROOT)) for page in PAGES)])
+def test_links_lead_somewhere(page: str) -> None:
+    """Each link to a file of the repository leads to one."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    missing = [target for target in targets if not ((ROOT / page).parent / target).exists()]
+    assert missing == []
