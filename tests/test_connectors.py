@@ -306,6 +306,21 @@ async def test_a_body_that_is_needed_must_be_complete(crm: CrmServer, driver: Ht
         assert outcome.kind is OutcomeKind.UNCERTAIN
 
 
+async def test_a_body_is_read_up_to_the_limit(crm: CrmServer) -> None:
+    """What lies behind the limit is left on the wire: an endless answer ends there."""
+
+    def steps() -> Exchange:
+        response = yield Request(method="POST", url=crm.url, headers=signed, body=body, timeout=5)
+        assert response is not None
+        return [Outcome(kind=OutcomeKind.OK, reason="", answer=response.body)]
+
+    signed, body = _signed(crm)
+    crm.play(Play(how=How.DRIP))
+    async with HttpDriver(body_limit=7) as driver:
+        [outcome] = await driver.exchange(steps(), 1, Trip())
+    assert (outcome.kind, outcome.answer) == (OutcomeKind.OK, b"{      ")
+
+
 def _signed(crm: CrmServer) -> tuple[dict[str, str], bytes]:
     """Headers and body that the receiver accepts."""
     connector = webhook(crm.url, SHORT)

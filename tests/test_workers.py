@@ -404,14 +404,16 @@ async def test_a_question_that_could_not_be_asked_is_asked_again(office: Office,
 
 
 async def test_what_a_dead_process_was_sending_is_resolved(office: Office, clock: FakeClock) -> None:
-    """After a crash, what was being sent is asked about before it is sent again."""
+    """After a crash, what was being sent is asked about before it is sent again, and not before it can be known."""
     connector, call = FakeConnector(can_probe=True), call_of(1)
+    began = clock.now()
     connector.probes.append(Probe.DONE)
     await office.queue(connector, call)
     assert len(await office.store.claim("crm", 1, now=clock.now(), order_patience=900)) == 1
     assert await office.store.recover(now=clock.now()) == 1
     async with office.delivering(connector, fake_options()):
         await clock.until(lambda: len(connector.asked) == 1)
+        assert clock.now() - began >= 30 * SECOND  # timeout 20 s + probe_after 10 s
         await clock.advance(1)
     assert connector.sent == []
     assert (await office.delivery(call)).state is State.DELIVERED
@@ -580,3 +582,44 @@ async def test_a_forced_call_says_so(live: Office, crm: CrmServer) -> None:
         await true(lambda: len(crm.received) == 2)
     assert [request.headers.get("celreplay-attempt") for request in crm.received] == [None, "forced"]
     assert len(crm.ledger) == 1
+
+
+async def test_a_claim_cut_off_while_it_is_made_is_given_back(live: Office) -> None:
+    """Cancelled in the middle of claiming: what the store has handed out by then waits again."""
+    connector, call = FakeConnector(), call_of(1)
+    await live.queue(connector, call)
+    with contextlib.closing(sqlite3.connect(live.store.path, isolation_level=None)) as locker:
+        locker.execute("BEGIN IMMEDIATE")
+        with contextlib.suppress(asyncio.CancelledError):
+            async with live.delivering(connector, fake_options()) as working:
+                await asyncio.sleep(0.05)
+                working.task.cancel()
+                await asyncio.sleep(0.05)
+                locker.execute("ROLLBACK")
+                await asyncio.wait([working.task])
+    await live.queue(connector, call_of(2))  # the store has done by now what it was told before
+    assert connector.sent == []
+    assert (await live.delivery(call)).state is State.PENDING
+
+
+async def test_what_was_claimed_while_a_hold_began_is_given_back(live: Office, crm: CrmServer) -> None:
+    """A hold that begins while the next call is being claimed keeps that call from going out."""
+    options = webhook_options(crm.url)
+    connector, first, second = WebhookConnector("crm", options), call_of(1), call_of(2)
+    crm.play(Play(503))
+    crm.pause = 0.3
+    await live.queue(connector, first)
+    with contextlib.closing(sqlite3.connect(live.store.path, isolation_level=None)) as locker:
+        async with live.delivering(connector, options) as working:
+            await true(lambda: crm.at_once == 1)
+            await live.queue(connector, second)
+            locker.execute("BEGIN IMMEDIATE")
+            working.deliverer.hint()
+            await true(lambda: crm.at_once == 0)
+            await asyncio.sleep(0.05)
+            locker.execute("ROLLBACK")
+            await true(lambda: stands(live, first, State.PENDING))
+            await true(lambda: stands(live, second, State.PENDING))
+    assert crm.linkedids() == [first.linkedid]
+    record = await live.delivery(second)
+    assert (record.reason, record.attempts) == ("not sent: the connector has just been held", 0)
