@@ -21,7 +21,8 @@ _log = structlog.get_logger(__name__)
 
 _user: ContextVar[str] = ContextVar("user", default="")
 _claimed: ContextVar[str] = ContextVar("claimed", default="")
-# variables of the context, because aiohttp before 3.14 has no typed keys and 3.14 warns of others
+# Variables of the context (aiohttp runs each request in a task, so with a context, of its own): aiohttp before
+# 3.14 has no typed keys for a request, and 3.14 warns of others.
 HEALTH_PATH = "/healthz"
 """Answered without credentials."""
 
@@ -41,8 +42,6 @@ def headers_and_log(version: str) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         began = time.monotonic()
-        _user.set("")  # the requests of one connection share the context
-        _claimed.set("")
         response = await handler(request)
         response.headers.update(_SECURITY_HEADERS)
         response.headers["Server"] = f"celreplay/{version}"
