@@ -1,7 +1,7 @@
 """Reading a CEL table: one set of statements and steps for all databases."""
 
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Container, Iterable, Mapping, Sequence
 from datetime import tzinfo
 
 from celreplay.cel.events import CelEvent, happened_between
@@ -108,7 +108,7 @@ class TableSource:
         indexed = {"linkedid", "uniqueid"} <= set(layout.indexed) or "id" not in layout.columns
         while new:
             known |= new
-            found = await (self._by_keys(new) if indexed else self._by_passing(layout, known))
+            found = await (self._by_keys(new) if indexed else self._by_passing(layout, known, rows))
             for event, name in _counted(found):
                 rows[name if event.id is None else event.id] = event
             named = {key for event in found for key in (event.linkedid, event.uniqueid)}
@@ -234,8 +234,10 @@ class TableSource:
             found += await self._decoded(await self._fetch("rows_by_key", keys=chunk))
         return found
 
-    async def _by_passing(self, layout: Layout, keys: set[str]) -> list[CelEvent]:
-        """Without index: one pass over all rows that can be meant. No row is older than the oldest key."""
+    async def _by_passing(self, layout: Layout, keys: set[str], have: Container[object]) -> list[CelEvent]:
+        """Without index: one pass over all rows that can be meant; gives those not in `have`. No row is
+        older than the oldest key. What a row names is wanted from there on, which saves a pass."""
+        wanted = set(keys)
         born = [epoch_of(key) for key in keys]
         before = Position()
         if "id" in layout.indexed and None not in born:
@@ -244,7 +246,11 @@ class TableSource:
         size = _PAGE if "id" in layout.indexed else _UNORDERED_PAGE
         ids: list[object] = []
         while marks := await self._marks(last, _HIGHEST, size):
-            ids += [mark.id for mark in marks if mark.linkedid in keys or mark.uniqueid in keys]
+            for mark in marks:
+                if mark.linkedid in wanted or mark.uniqueid in wanted:
+                    wanted |= _usable((mark.linkedid, mark.uniqueid))
+                    if mark.id not in have:
+                        ids.append(mark.id)
             last = marks[-1].id or 0
         found: list[CelEvent] = []
         for chunk in _chunks(ids):
