@@ -21,8 +21,8 @@ _log = structlog.get_logger(__name__)
 
 _user: ContextVar[str] = ContextVar("user", default="")
 _claimed: ContextVar[str] = ContextVar("claimed", default="")
-# Variables of the context (aiohttp runs each request in a task, so with a context, of its own): aiohttp before
-# 3.14 has no typed keys for a request, and 3.14 warns of others.
+# Variables of the context (aiohttp runs each request in a task, so in a context, of its own): aiohttp
+# before 3.14 has no typed keys for a request, and 3.14 warns of others.
 HEALTH_PATH = "/healthz"
 """Answered without credentials."""
 
