@@ -1,6 +1,7 @@
 """What must not be shown: secrets, and addresses with a password in them."""
 
 import re
+from pathlib import Path
 from typing import ClassVar, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -79,9 +80,8 @@ class DatabaseUrl(Secret):
 
     @property
     def sqlite_path(self) -> str:
-        """The file of a `sqlite` URL, always an absolute path, with three slashes or with four."""
-        path = unquote(self._text.partition("://")[2].partition("?")[0])
-        return f"/{path.lstrip('/')}"
+        """The file of a `sqlite` URL, see `sqlite_file`."""
+        return sqlite_file(self._text)
 
     @property
     def parts(self) -> SplitResult:
@@ -108,6 +108,13 @@ class StoreUrl(DatabaseUrl):
 
     __slots__ = ()
     schemes = ("sqlite", "postgresql")
+
+
+def sqlite_file(url: str) -> str:
+    """`sqlite:////a/b` is /a/b. `sqlite:///a/b` is a/b in the current folder where that has a folder a, as
+    other programs read it, and /a/b where it has none, as people write it."""
+    path = unquote(url.partition("://")[2].removeprefix("/").partition("?")[0])
+    return path if path.startswith("/") or Path(path).parent.is_dir() else f"/{path}"
 
 
 def _check_server(text: str) -> None:

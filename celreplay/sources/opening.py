@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from celreplay.errors import SourceError
+from celreplay.secret import sqlite_file
 from celreplay.sources.base import CelSource
 from celreplay.sources.database import Database
 from celreplay.sources.table import TableSource
@@ -35,7 +36,7 @@ def _database(url: str) -> Database:
         raise SourceError("the URL of the CEL database cannot be read", hint=_FORMS) from error
     scheme = parts.scheme.lower()
     if scheme == "sqlite":
-        return _sqlite(parts)
+        return _sqlite(url, parts)
     if scheme not in {"postgresql", "postgres", "mysql", "mariadb"} or not parts.path.strip("/"):
         raise SourceError("the URL of the CEL database names no known database", hint=_FORMS)
     given = {key: values[-1] for key, values in parse_qs(parts.query).items()}
@@ -54,15 +55,14 @@ def _database(url: str) -> Database:
     return MysqlDatabase(**common, port=port, unix_socket=given.get("unix_socket", ""))
 
 
-def _sqlite(parts: SplitResult) -> Database:
+def _sqlite(url: str, parts: SplitResult) -> Database:
     from celreplay.sources.sqlite import SqliteDatabase  # noqa: PLC0415 - only where it is used
 
-    path = unquote(parts.path).lstrip("/")
-    if parts.netloc or not path:
+    if parts.netloc or not parts.path.strip("/"):
         raise SourceError(
             "the URL of the CEL database names no file", hint="sqlite:///var/log/asterisk/master.db"
         )
-    return SqliteDatabase(Path("/") / path)
+    return SqliteDatabase(Path(sqlite_file(url)).absolute())
 
 
 def _zone(name: str) -> tuple[tzinfo, str]:
