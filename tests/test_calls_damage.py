@@ -248,3 +248,50 @@ def test_times_that_nothing_tells_apart_are_told() -> None:
     ]
     (call,) = calls_of(events, RULES)
     assert "times ambiguous at the clock change" in call.warnings
+
+
+def test_a_phone_that_answered_too_late_did_not_talk() -> None:
+    """Two members of a queue behind Local channels answer at once; the caller gets one of them."""
+    bridges = iter(range(1, 9))
+    events: list[CelEvent] = []
+
+    def add(kind: str, uniqueid: str, name: str, **fields: str) -> None:
+        events.append(row(len(events) + 1, kind, uniqueid, "1.1", channame=name, **fields))
+
+    def meet(*parties: tuple[str, str]) -> None:
+        bridge = next(bridges)
+        for uniqueid, name in parties:
+            add(
+                "BRIDGE_ENTER",
+                uniqueid,
+                name,
+                extra=f'{{"bridge_id":"b{bridge}","bridge_technology":"simple_bridge"}}',
+            )
+
+    caller = ("1.1", "PJSIP/trunk-main-00000001")
+    fast = [
+        ("1.2", "Local/101@q-00000001;1"),
+        ("1.3", "Local/101@q-00000001;2"),
+        ("1.4", "PJSIP/101-00000002"),
+    ]
+    late = [
+        ("1.5", "Local/102@q-00000002;1"),
+        ("1.6", "Local/102@q-00000002;2"),
+        ("1.7", "PJSIP/102-00000003"),
+    ]
+    add("CHAN_START", *caller, exten="74951230101", cid_num="79161234501", context="from-pstn")
+    for uniqueid, name in [*fast, *late]:
+        add("CHAN_START", uniqueid, name)
+    for uniqueid, name in (fast[2], late[2]):
+        add("ANSWER", uniqueid, name)
+    meet(fast[1], fast[2])
+    meet(late[1], late[2])
+    meet(caller, fast[0])
+    for uniqueid, name in [*late, *fast, caller]:
+        add("HANGUP", uniqueid, name)
+    (call,) = calls_of(events, RULES)
+    assert call.answered_by == "101"
+    assert [(leg.number, leg.disposition.value) for leg in call.legs] == [
+        ("101", "answered"),
+        ("102", "no_answer"),
+    ]

@@ -125,6 +125,13 @@ def test_a_hangup_suffices_where_chan_end_is_missing() -> None:
         assert groups_of([event for event in one_call() if event.eventtype != missing])[0].ended
 
 
+def test_a_linkedid_end_begins_no_channel() -> None:
+    """It names a channel whose other rows may all be lost (refused by the database): nothing is waited for."""
+    rows = one_call()
+    callee_and_end = [event for event in rows if event.uniqueid == "1.2"] + [rows[-1]]
+    assert groups_of(callee_and_end)[0].ended
+
+
 def test_a_dialplans_event_named_hangup_ends_nothing() -> None:
     """A user-defined event may have any name."""
     assert not groups_of(

@@ -94,6 +94,8 @@ def _way_in(scene: Scene, parties: Parties, family: Family, families: list[Famil
     if party is None or party.outside:
         return ""
     for _, event in scene.marks:
+        if event.user_defined:
+            continue
         fields = fields_of(event)
         if (
             event.eventtype == EventType.PICKUP

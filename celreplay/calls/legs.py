@@ -134,6 +134,8 @@ def _met_at(caller: Channel, channel: Channel) -> int:
 
 def _talks(scene: Scene, family: Family, channel: Channel) -> list[Interval]:
     if scene.bridges:
+        if not channel.stays:
+            return []
         return talks_of(channel, scene) if _is_connected(scene, channel) else []
     origin = family.origin
     if channel.answered_at is None or (origin.answered_at is None and origin.started):

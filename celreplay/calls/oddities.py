@@ -5,6 +5,7 @@ from celreplay.cel.timeline import anchored
 from celreplay.times import SECOND
 
 _BACKWARDS = 2 * SECOND
+_NAMED = 5  # channels in one warning
 BACKWARDS = "times run backwards between rows: was the clock set?"
 
 
@@ -23,9 +24,12 @@ def warnings_of(story: Story, *, complete: bool) -> list[str]:
         found.append("no CHAN_START of the caller: its rows were lost or refused by the database")
     if not complete:
         found.append("closed by the time-out: Asterisk died, or rows were lost")
-    open_ones = [channel.name for channel in story.channels if channel.seq >= 0 and channel.ended_at is None]
+    open_ones = sorted(
+        channel.name for channel in story.channels if channel.seq >= 0 and channel.ended_at is None
+    )
     if open_ones:
-        found.append(f"no HANGUP of {', '.join(sorted(open_ones))}")
+        more = f" and {len(open_ones) - _NAMED} more" if len(open_ones) > _NAMED else ""
+        found.append(f"no HANGUP of {', '.join(open_ones[:_NAMED])}{more}")
     return list(dict.fromkeys([*found, *_said_of_rows(story)]))
 
 

@@ -45,12 +45,14 @@ def identify(scene: Scene, rules: PbxRules) -> Parties:
     """Find the party of every real channel."""
     dials = dials_of(scene)
     numbered = {dial.target.endpoint for dial in dials if dial.target.number and dial.target.endpoint}
-    free = list(dials)
+    free: dict[str, list[Dialled]] = {}
+    for dial in dials:
+        free.setdefault(dial.target.endpoint, []).append(dial)
     parties: dict[str, Party] = {}
     for channel in scene.channels.values():
         if channel.real:
             called = channel.linkedids[0] != channel.uniqueid
-            dialled = _dial_of(channel, free, scene) if called and free else None
+            dialled = _dial_of(channel, free.get(channel.endpoint, []), scene) if called else None
             parties[channel.uniqueid] = _party(scene, channel, called, dialled, numbered, rules)
     by_name = {party.channel.name: party for party in parties.values()}
     return Parties(by_id=parties, by_name=by_name, dials=dials)
@@ -75,15 +77,14 @@ def _party(
 
 
 def _dial_of(channel: Channel, free: list[Dialled], scene: Scene) -> Dialled | None:
-    """The Dial that made the channel: the first unused one to its endpoint that runs when it starts. Where
+    """The Dial that made the channel: the first unused one (to its endpoint) that runs when it starts. Where
     APP_START rows are missing a Dial shows only in later rows."""
     later: Dialled | None = None
     for dial in free:
-        if dial.target.endpoint != channel.endpoint:
-            continue
         if dial.seq > channel.seq:
-            later = later or dial
-        elif _runs_at(scene.channels[dial.by], dial.seq, channel.seq):
+            later = dial
+            break
+        if _runs_at(scene.channels[dial.by], dial.seq, channel.seq):
             free.remove(dial)
             return dial
     if later is not None:

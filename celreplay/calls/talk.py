@@ -6,9 +6,8 @@ from celreplay.cel.channel import Channel, Scene
 from celreplay.cel.events import CelEvent, EventType
 
 Interval = tuple[int, int]
-_GAP = (
-    50_000  # µs; moving between bridges (Local optimised away, transfer) takes up to 30 ms on 16.28 and 22.10
-)
+# Moving between bridges (a Local channel optimised away, a transfer) takes up to 30 ms on 16.28 and 22.10.
+_GAP = 50_000  # µs
 _PROMPT = 300_000  # µs between music on hold and the transfer prompt of one feature code
 
 

@@ -10,12 +10,18 @@ from celreplay.cel.names import endpoint_of
 from celreplay.times import SECOND, Instant
 
 _SOON = 2 * SECOND
+_MOVES = (EventType.BLINDTRANSFER, EventType.ATTENDEDTRANSFER, EventType.PARK_START)
+_HANDOVERS = (*_MOVES, EventType.PARK_END)
 
 
 def transfers_of(story: Story) -> list[Transfer]:
     """All transfers of the call in time order."""
     ids = story.ids
-    marks = [(seq, event) for seq, event in story.scene.marks if event.uniqueid in ids]
+    marks = [
+        (seq, event)
+        for seq, event in story.scene.marks
+        if event.uniqueid in ids and event.eventtype in _HANDOVERS and not event.user_defined
+    ]
     found: list[tuple[int, Transfer]] = []
     for index, (seq, event) in enumerate(marks):
         until = min((later for later, other in marks[index + 1 :] if _moves(other)), default=1 << 60)
@@ -33,7 +39,7 @@ def transfers_of(story: Story) -> list[Transfer]:
 
 
 def _moves(event: CelEvent) -> bool:
-    return event.eventtype in (EventType.BLINDTRANSFER, EventType.ATTENDEDTRANSFER, EventType.PARK_START)
+    return event.eventtype in _MOVES
 
 
 def _parks(seq: int, event: CelEvent, marks: list[tuple[int, CelEvent]]) -> bool:
@@ -113,7 +119,7 @@ def _merged_into(story: Story, ids: set[str]) -> list[tuple[int, Transfer]]:
     found = []
     for seq, event in story.scene.marks:
         fields = fields_of(event)
-        if event.eventtype != EventType.ATTENDEDTRANSFER or event.uniqueid in ids:
+        if event.eventtype != EventType.ATTENDEDTRANSFER or event.user_defined or event.uniqueid in ids:
             continue
         if ids & {text_of(fields, "channel2_uniqueid"), text_of(fields, "transfer_target_channel_uniqueid")}:
             to = story.parties.number(text_of(fields, "transferee_channel_uniqueid"))

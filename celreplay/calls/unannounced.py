@@ -22,7 +22,9 @@ def unannounced(story: Story) -> list[tuple[int, Transfer]]:
 def forwarded_leg(story: Story) -> LegStory | None:
     """The first outside leg that a call from outside, or to an inside number, was sent on to: a FORWARD row,
     or no phone rang any more when it began."""
-    told = any(event.eventtype == EventType.FORWARD for _, event in story.scene.marks)
+    told = any(
+        event.eventtype == EventType.FORWARD and not event.user_defined for _, event in story.scene.marks
+    )
     for leg in story.legs:
         if leg.outside and leg.rang_at is not None and _comes_alone(story, leg, told=told):
             return leg
