@@ -50,7 +50,7 @@ class Duration(float):
     def __str__(self) -> str:
         """The form of the file, in the largest unit that keeps it whole: `15 min`."""
         for unit, size in (("days", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
-            if self and self % size == 0:
+            if self and self % size == 0 and (unit != "days" or self > size):
                 return f"{int(self // size)} {unit}"
         return f"{self * 1000:.12g} ms" if 0 < self < 1 else f"{float(self):.12g} s"
 

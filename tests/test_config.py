@@ -390,6 +390,12 @@ def test_a_duration_is_read_in_seconds_and_written_back(text: str, seconds: floa
     assert Duration.parse(str(Duration(seconds))) == seconds
 
 
+def test_a_duration_is_shown_in_the_largest_unit_that_keeps_it_whole() -> None:
+    """As a person would write it."""
+    shown = [str(Duration(seconds)) for seconds in (0, 0.25, 1, 1.5, 90, 900, 5400, 28_800, 86_400, 172_800)]
+    assert shown == ["0 s", "250 ms", "1 s", "1.5 s", "90 s", "15 min", "90 min", "8 h", "24 h", "2 days"]
+
+
 @pytest.mark.parametrize(
     "text", ["", "h", "-1", "-1 s", "1 fortnight", "inf", "nan", "1e3", "5 1", "1h 5", "99999 weeks"]
 )
