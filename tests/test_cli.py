@@ -383,3 +383,37 @@ def test_status_beside_a_running_daemon(tmp_path: Path) -> None:
         finally:
             daemon.kill()
     assert "not running" in celreplay("status", "-c", config).stdout
+
+
+def test_explain_tells_where_a_call_stands(tmp_path: Path) -> None:
+    """`explain` names the call, its state for each connector, and the reason."""
+    cel = cel_file(tmp_path / "cel.sqlite", "01-in-answered-1")
+    config = config_file(tmp_path, cel, **to_webhook(nowhere()))
+    assert "no call 1795396140.0" in refused(celreplay("explain", "-c", config, "1795396140.0"), code=1)
+    celreplay("replay", "-c", config, "--start-date", "2026-11-01", "--mark-delivered")
+    result = celreplay("explain", "-c", config, "1795396140.0")
+    assert result.returncode == 0, result.stderr
+    call, delivery = result.stdout.splitlines()
+    assert "79161234501 → 74951230101" in call
+    assert "crm call  delivered: marked as delivered elsewhere" in delivery
+    assert "no linkedid" in refused(celreplay("explain", "-c", config, "x"))
+
+
+def test_a_replay_to_a_crm_that_is_down_may_be_left(tmp_path: Path) -> None:
+    """A replay to a CRM that is down waits. Ctrl-C leaves it (exit 130, no traceback), and nothing is lost:
+    `explain` has the attempt, `status` the hold."""
+    cel = cel_file(tmp_path / "cel.sqlite", "01-in-answered-1")
+    config = config_file(tmp_path, cel, **to_webhook(nowhere()))
+    command = [*CELREPLAY, "replay", "-c", str(config), "--start-date", "2026-11-01"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as replay:
+        holds: dict[str, Any] = {}
+        while not holds:
+            holds = json.loads(celreplay("status", "-c", config, "--json").stdout)["holds"]
+        replay.send_signal(signal.SIGINT)
+        assert replay.stderr is not None
+        errors = replay.stderr.read()
+        assert replay.wait(40) == 130
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == "replay 1 goes on with the next start of celreplay"
+    assert "on hold     crm" in celreplay("status", "-c", config).stdout
+    assert "  1. " in celreplay("explain", "-c", config, "1795396140.0").stdout

@@ -22,6 +22,7 @@ COMMANDS = {
     "calls": "Print calls as celreplay understands them. Delivers nothing.",
     "replay": "Process calls again, by id or by period.",
     "status": "Show where reading and delivering stand.",
+    "explain": "Show where a call stands at each CRM, and why.",
     "check-config": "Check a config file and show what was understood.",
     "demo": "Watch real calls go from CEL to a local receiver.",
 }

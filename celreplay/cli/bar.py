@@ -25,6 +25,7 @@ class Bar:
 
     def __init__(self) -> None:
         self.daemon_works = False
+        self.replay_id = 0
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -40,6 +41,7 @@ class Bar:
         """Show the replay as it stands."""
         self.daemon_works = daemon_works
         replay = view.replay
+        self.replay_id = replay.id
         looking = replay.state in {ReplayState.REQUESTED, ReplayState.LOOKING_UP}
         self._progress.update(self._finding, completed=replay.found, total=None if looking else replay.found)
         self._progress.update(

@@ -20,6 +20,8 @@ class Watching(Protocol):
 
     daemon_works: bool
     """True when another process delivers."""
+    replay_id: int
+    """0 until there is one."""
 
     def see(self, view: ReplayView, daemon_works: bool) -> None:
         """Show the replay as it stands."""
@@ -31,12 +33,14 @@ class Lines:
 
     def __init__(self) -> None:
         self.daemon_works = False
+        self.replay_id = 0
         self._state: ReplayState | None = None
         self._told_at = 0.0
 
     def see(self, view: ReplayView, daemon_works: bool) -> None:
         self.daemon_works = daemon_works
         replay, now = view.replay, time.monotonic()
+        self.replay_id = replay.id
         if replay.state is self._state and now - self._told_at < _A_LINE_EVERY:
             return
         self._state, self._told_at = replay.state, now

@@ -7,7 +7,8 @@ import click
 
 from celreplay.cli import EXIT_FAILED
 from celreplay.cli.common import asked_for, config_option, load_config, quiet_log, run, unix_user, which_calls
-from celreplay.cli.progress import Watching, watcher
+from celreplay.cli.progress import watcher
+from celreplay.config import Config
 from celreplay.daemon import replay_now
 from celreplay.services import ReplayRequest, ReplayView
 from celreplay.store.base import Force, Queued, Replay, ReplayState
@@ -54,14 +55,25 @@ def command(
         mark_delivered=mark_delivered,
         requested_by=f"cli:{unix_user()}",
     )
-    with watcher() as watching:
-        view = run(replay_now(config, request, watching.see))
-    _report(view, watching)
+    view = _watched(config, request)
+    _report(view)
     if not _went_well(view):
         raise click.exceptions.Exit(EXIT_FAILED)
 
 
-def _report(view: ReplayView, watching: Watching) -> None:
+def _watched(config: Config, request: ReplayRequest) -> ReplayView:
+    """See it through; who stops watching is told what becomes of it."""
+    with watcher() as watching:
+        try:
+            return run(replay_now(config, request, watching.see))
+        except KeyboardInterrupt:
+            if watching.replay_id:
+                who = "the daemon" if watching.daemon_works else "the next start of celreplay"
+                click.echo(f"replay {watching.replay_id} goes on with {who}", err=True)
+            raise
+
+
+def _report(view: ReplayView) -> None:
     replay = view.replay
     for id_ in replay.not_found:
         click.echo(f"celreplay: no CEL row has the id {id_}", err=True)
@@ -79,8 +91,6 @@ def _report(view: ReplayView, watching: Watching) -> None:
     click.echo(f"replay {replay.id}: {summary(replay)}")
     if replay.state is ReplayState.FAILED:
         click.echo(f"celreplay: {replay.error}", err=True)
-    if watching.daemon_works:
-        click.echo("the daemon did the work", err=True)
 
 
 def summary(replay: Replay) -> str:
