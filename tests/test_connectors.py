@@ -24,9 +24,10 @@ from celreplay.connectors.base import (
     Request,
     Response,
 )
-from celreplay.connectors.http import ClaimLostError, HttpDriver, Trip, place
+from celreplay.connectors.http import HttpDriver, place
 from celreplay.connectors.state import SharedState
 from celreplay.connectors.table import build
+from celreplay.connectors.trip import ClaimLostError, Trip
 from celreplay.units import Duration
 
 SHORT = Duration(0.2)

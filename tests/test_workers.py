@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,20 @@ from structlog.testing import capture_logs
 
 from celreplay.calls.model import Call
 from celreplay.clock import SystemClock
-from celreplay.connectors.base import Delivery, Outcome, OutcomeKind, Probe, Request
+from celreplay.connectors.base import (
+    Checkpoint,
+    ConnectorState,
+    Delivery,
+    Exchange,
+    Outcome,
+    OutcomeKind,
+    Probe,
+    Request,
+)
 from celreplay.connectors.webhook import WebhookConnector
 from celreplay.store.base import Force, Lane, State
 from celreplay.store.sqlite import SqliteStore
-from celreplay.times import SECOND
+from celreplay.times import SECOND, Instant
 from celreplay.units import Duration
 
 RETRY = Outcome(kind=OutcomeKind.RETRY, reason="answered 500 Internal Server Error", http_status=500)
@@ -131,6 +140,39 @@ async def test_a_bug_in_a_connector_stops_nobody(office: Office, clock: FakeCloc
             await clock.until(lambda: len(connector.sent) == 3)
     assert await office.count(connector, State.DELIVERED) == 2
     assert [log["log_level"] for log in logs if log["event"] == "connector.broken"] == ["error"]
+
+
+class Broken(FakeConnector):
+    """Fails before it has become a generator."""
+
+    def exchange(self, deliveries: Sequence[Delivery], state: ConnectorState, now: Instant) -> Exchange:
+        if len(self.sent) == 0:
+            self.sent.extend(deliveries)
+            raise RuntimeError
+        return super().exchange(deliveries, state, now)
+
+
+class Astray(FakeConnector):
+    """Stores a checkpoint for a delivery that it was not given."""
+
+    def exchange(self, deliveries: Sequence[Delivery], state: ConnectorState, now: Instant) -> Exchange:
+        if len(self.sent) == 0:
+            self.sent.extend(deliveries)
+            yield Checkpoint(index=7, data=b"1")
+        return (yield from super().exchange(deliveries, state, now))
+
+
+@pytest.mark.parametrize("kind", [Broken, Astray])
+async def test_no_bug_of_a_connector_ends_the_worker(
+    office: Office, clock: FakeClock, kind: type[FakeConnector]
+) -> None:
+    """Wherever a connector fails, its call is tried again."""
+    connector, call = kind(), call_of(1)
+    await office.queue(connector, call)
+    with capture_logs() as logs:
+        async with office.delivering(connector, fake_options()):
+            await clock.until(lambda: stands(office, call, State.DELIVERED))
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == ["connector.broken"]
 
 
 async def test_a_hold_burns_no_attempts(office: Office, clock: FakeClock) -> None:

@@ -4,8 +4,7 @@ A connector says which request comes next; this driver sends it, and alone decid
 means.
 """
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Sequence
 from types import SimpleNamespace, TracebackType
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
@@ -24,7 +23,7 @@ from celreplay.connectors.base import (
     Request,
     Response,
 )
-from celreplay.connectors.state import SharedState
+from celreplay.connectors.trip import BrokenConnectorError, Trip
 
 BODY_LIMIT = 64 * 1024
 """Bytes of an answer that are read; the rest is left on the wire and the connection closed."""
@@ -40,37 +39,12 @@ _Steps = Generator[Request | Checkpoint, Response | None, T]
 _log = structlog.get_logger()
 
 
-class ClaimLostError(Exception):
-    """A checkpoint was refused: the claim belongs to somebody else now, nothing more may be sent for it."""
-
-
 class _NetworkError(Exception):
     """Carries the outcome out of the generator's loop."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.reason)
         self.outcome = outcome
-
-
-async def _no_checkpoint(_checkpoint: Checkpoint) -> bool:
-    return True
-
-
-@dataclass
-class Trip:
-    """One run of a generator, as its owner sees it, also when he has to cut it short."""
-
-    state: SharedState = field(default_factory=SharedState)
-    on_checkpoint: Callable[[Checkpoint], Awaitable[bool]] = _no_checkpoint
-    """Stores a checkpoint; False when the claim is no longer ours."""
-    left: bool = False
-    """A request of this run may have reached the CRM."""
-    current_left: bool = False
-    """The request under way may have."""
-
-    def request_leaves(self) -> None:
-        """A connection stands: from here on nobody knows how far the request has come."""
-        self.left = self.current_left = True
 
 
 class HttpDriver:
@@ -113,13 +87,13 @@ class HttpDriver:
             outcomes = await self._drive(steps, trip)
         except _NetworkError as failure:
             return [failure.outcome] * count
-        except _BrokenConnectorError as error:
+        except BrokenConnectorError as error:
             return [_broken(error, trip)] * count
         finally:
             _close(steps)
         if len(outcomes) == count:
             return outcomes
-        wrong = _BrokenConnectorError(f"{len(outcomes)} outcomes for {count} deliveries")
+        wrong = BrokenConnectorError(f"{len(outcomes)} outcomes for {count} deliveries")
         return [_broken(wrong, trip)] * count
 
     async def probe(self, steps: Probing, trip: Trip) -> Probe | Outcome:
@@ -128,7 +102,7 @@ class HttpDriver:
             return await self._drive(steps, trip)
         except _NetworkError as failure:
             return _unasked(failure.outcome)
-        except _BrokenConnectorError as error:
+        except BrokenConnectorError as error:
             _broken(error, trip)
             return Probe.UNKNOWN
         finally:
@@ -144,14 +118,13 @@ class HttpDriver:
                 result: T = end.value
                 return result
             except Exception as error:
-                raise _BrokenConnectorError(f"{type(error).__name__} in the connector") from error
+                raise BrokenConnectorError(f"{type(error).__name__} in the connector") from error
             await trip.state.save()
             if isinstance(step, Request):
                 answer = await self._send(step, trip)
-            elif await trip.on_checkpoint(step):
-                answer = None
             else:
-                raise ClaimLostError
+                await trip.keep(step)
+                answer = None
 
     async def _send(self, request: Request, trip: Trip) -> Response:
         if self._session is None:
@@ -174,7 +147,7 @@ class HttpDriver:
         except _NETWORK_ERRORS as error:
             raise _NetworkError(outcome_of(error, request, left=trip.current_left)) from error
         except Exception as error:
-            raise _BrokenConnectorError(f"{type(error).__name__}: the request cannot be sent") from error
+            raise BrokenConnectorError(f"{type(error).__name__}: the request cannot be sent") from error
 
     async def _body(self, answer: aiohttp.ClientResponse, request: Request) -> bytes:
         body = bytearray()
@@ -189,10 +162,6 @@ class HttpDriver:
         if not answer.content.at_eof():
             answer.close()
         return bytes(body[: self._body_limit])
-
-
-class _BrokenConnectorError(Exception):
-    """A bug in a connector."""
 
 
 def outcome_of(error: Exception, request: Request, *, left: bool) -> Outcome:
@@ -247,7 +216,7 @@ def _words(error: BaseException) -> str:
     return f"{reason or type(error).__name__}".lower().replace("_", " ")
 
 
-def _broken(error: _BrokenConnectorError, trip: Trip) -> Outcome:
+def _broken(error: BrokenConnectorError, trip: Trip) -> Outcome:
     _log.error("connector.broken", reason=str(error), exc_info=error.__cause__ or error)
     if trip.left:
         return Outcome(kind=OutcomeKind.UNCERTAIN, reason=f"{error}, after a request had left; see the log")

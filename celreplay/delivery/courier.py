@@ -1,7 +1,6 @@
 """Carries claimed deliveries of one connector to its CRM, and settles every one of them, whatever happens."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -9,10 +8,12 @@ import msgspec
 import structlog
 
 from celreplay.clock import Clock
-from celreplay.connectors.base import Checkpoint, Connector, Outcome, OutcomeKind, Probe
-from celreplay.connectors.http import ClaimLostError, HttpDriver, Trip
+from celreplay.connectors.base import Checkpoint, Connector, Delivery, Exchange, Outcome, OutcomeKind, Probe
+from celreplay.connectors.http import HttpDriver
 from celreplay.connectors.state import SharedState
+from celreplay.connectors.trip import ClaimLostError, Trip
 from celreplay.delivery.settling import Settler
+from celreplay.delivery.shielding import whole
 from celreplay.delivery.throttle import Standing, at_start, judge
 from celreplay.errors import StoreError
 from celreplay.store.base import Claim, Settlement, Store
@@ -24,22 +25,6 @@ _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 _log = structlog.get_logger()
 
 T = TypeVar("T")
-
-
-async def whole(work: Coroutine[Any, Any, T], *, hurry: Callable[[], None] = lambda: None) -> T:
-    """Let the work end, even when the task is cancelled meanwhile; the cancellation goes on after it.
-
-    `hurry` is called when it comes."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        hurry()
-        while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        task.result()
-        raise
 
 
 class Courier:
@@ -83,8 +68,7 @@ class Courier:
         trip = Trip(state=self._state, on_checkpoint=lambda step: self._checkpoint(claims, step))
         deliveries = [claim.delivery for claim in claims]
         try:
-            steps = self._connector.exchange(deliveries, self._state, started_at)
-            outcomes = await self._driver.exchange(steps, len(claims), trip)
+            outcomes = await self._driver.exchange(self._steps(deliveries, started_at), len(claims), trip)
         except ClaimLostError:
             self._log_lost(claims)
             return
@@ -122,6 +106,10 @@ class Courier:
         await self._whole(
             self._patiently(lambda: self._store.release(claims, now=self._clock.now(), reason=reason))
         )
+
+    def _steps(self, deliveries: Sequence[Delivery], now: Instant) -> Exchange:
+        """The connector's exchange, begun inside the driver, which survives whatever it raises."""
+        return (yield from self._connector.exchange(deliveries, self._state, now))
 
     async def _checkpoint(self, claims: Sequence[Claim], step: Checkpoint) -> bool:
         claim = claims[step.index]

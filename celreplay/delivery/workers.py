@@ -9,8 +9,9 @@ from celreplay.config import DeliveryConfig
 from celreplay.connectors.base import Connector
 from celreplay.connectors.http import HttpDriver
 from celreplay.connectors.options import DeliveryOptions
-from celreplay.delivery.courier import Courier, whole
+from celreplay.delivery.courier import Courier
 from celreplay.delivery.settling import Settler
+from celreplay.delivery.shielding import whole
 from celreplay.errors import StoreError
 from celreplay.store.base import Claim, Store
 from celreplay.times import SECOND
