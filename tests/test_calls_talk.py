@@ -1,5 +1,7 @@
 """Arithmetic of talk and hold."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +27,7 @@ def test_a_union_is_ordered_apart_and_no_longer_than_its_span(intervals: list[In
     """Whatever it is made of."""
     joined = union(intervals)
     assert all(start <= end for start, end in joined)
-    assert all(one[1] < other[0] for one, other in zip(joined, joined[1:], strict=False))
+    assert all(one[1] < other[0] for one, other in pairwise(joined))
     assert union(reversed(intervals)) == joined
     if intervals:
         assert joined[0][0] == min(start for start, _ in intervals)
