@@ -414,6 +414,6 @@ def test_a_replay_to_a_crm_that_is_down_may_be_left(tmp_path: Path) -> None:
         errors = replay.stderr.read()
         assert replay.wait(40) == 130
     assert "Traceback" not in errors
-    assert errors.splitlines()[-1] == "replay 1 goes on with the next start of celreplay"
+    assert "replay 1 goes on with the next start of celreplay\n" in errors
     assert "on hold     crm" in celreplay("status", "-c", config).stdout
     assert "  1. " in celreplay("explain", "-c", config, "1795396140.0").stdout
