@@ -1,7 +1,7 @@
 """Reading a CEL table: one set of statements and steps for all databases."""
 
 import time
-from collections.abc import AsyncIterator, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Container, Mapping, Sequence
 from datetime import tzinfo
 
 from celreplay.cel.events import CelEvent, happened_between
@@ -9,6 +9,7 @@ from celreplay.cel.eventtime import epoch_of
 from celreplay.errors import SourceError, SourceUnavailableError
 from celreplay.sources.base import LinkedidPage, Position, TableDescription
 from celreplay.sources.database import Database, Row
+from celreplay.sources.keys import chunks, counted, usable
 from celreplay.sources.layout import Layout
 from celreplay.sources.statements import load
 from celreplay.times import SECOND
@@ -19,7 +20,6 @@ _PAGE = 4000  # rows a step: some milliseconds, so that a writer of an SQLite fi
 _UNORDERED_PAGE = 100_000  # without an index on id each step reads the whole table
 _SAMPLE = 500
 _PROBE = 20
-_KEYS = 500  # older SQLite takes 999 parameters; a key may stand in three places
 _SLACK = 2 * 3600 * SECOND  # rows come late when a database stood still; a clock goes back by an hour
 _SETTLED = 3 * SECOND  # rows of one moment are all there after this; only tables without id need it
 
@@ -36,21 +36,17 @@ class TableSource:
         self._zone, self._zone_name = zone, zone_name
         self._layout: Layout | None = None
 
-    def __repr__(self) -> str:
-        return f"TableSource({self._database!r}, table={self._table!r})"
-
     async def describe(self) -> TableDescription:
         """See CelSource."""
         self._layout = None
         layout = await self._look()
         first, last = await self._ends(layout, 1)
-        zone = layout.zone.form if layout.zone else ""
         return TableDescription(
             table=self._table,
             columns=dict(layout.columns),
             missing=layout.missing,
             indexed=layout.indexed,
-            eventtime_form=zone,
+            eventtime_form=layout.zone.form if layout.zone else "",
             oldest=first[0].eventtime if first else None,
             last=Position(last[0].id, last[0].eventtime) if last else Position(),
         )
@@ -102,17 +98,17 @@ class TableSource:
     async def rows_of(self, keys: Collection[str]) -> Sequence[CelEvent]:
         """See CelSource."""
         layout = await self._ready()
-        new = _usable(keys)
+        new = usable(keys)
         known: set[str] = set()
         rows: dict[object, CelEvent] = {}
         indexed = {"linkedid", "uniqueid"} <= set(layout.indexed) or "id" not in layout.columns
         while new:
             known |= new
             found = await (self._by_keys(new) if indexed else self._by_passing(layout, known, rows))
-            for event, name in _counted(found):
+            for event, name in counted(found):
                 rows[name if event.id is None else event.id] = event
             named = {key for event in found for key in (event.linkedid, event.uniqueid)}
-            new = _usable(named) - known
+            new = usable(named) - known
         return sorted(
             rows.values(), key=lambda event: (event.id or 0, event.eventtime if event.id is None else 0)
         )
@@ -192,13 +188,10 @@ class TableSource:
             span = await self._fetch(
                 "ids_between", start=layout.written(start - _SLACK), end=layout.written(end + _SLACK)
             )
-            if span[0][0] is None or span[0][1] is None:
-                return 0, _LOWEST
-            return int(str(span[0][0])) - 1, int(str(span[0][1]))
-        low = _LOWEST
-        if "id" in layout.indexed:
-            before = await self.position_before(start)
-            low = _LOWEST if before.id is None else before.id
+            first, final = span[0]
+            return (0, _LOWEST) if first is None else (int(str(first)) - 1, int(str(final)))
+        before = await self.position_before(start) if "id" in layout.indexed else Position()
+        low = _LOWEST if before.id is None else before.id
         last = (await self._ends(layout, 1))[1]
         return low, (last[0].id or 0) if last else _LOWEST
 
@@ -230,7 +223,7 @@ class TableSource:
     async def _by_keys(self, keys: set[str]) -> list[CelEvent]:
         """By index. A row that is under one chunk's linkedid and another's uniqueid comes twice."""
         found: list[CelEvent] = []
-        for chunk in _chunks(keys):
+        for chunk in chunks(keys):
             found += await self._decoded(await self._fetch("rows_by_key", keys=chunk))
         return found
 
@@ -248,29 +241,11 @@ class TableSource:
         while marks := await self._marks(last, _HIGHEST, size):
             for mark in marks:
                 if mark.linkedid in wanted or mark.uniqueid in wanted:
-                    wanted |= _usable((mark.linkedid, mark.uniqueid))
+                    wanted |= usable((mark.linkedid, mark.uniqueid))
                     if mark.id not in have:
                         ids.append(mark.id)
             last = marks[-1].id or 0
         found: list[CelEvent] = []
-        for chunk in _chunks(ids):
+        for chunk in chunks(ids):
             found += await self._decoded(await self._fetch("rows_by_id", ids=chunk))
         return found
-
-
-def _usable(keys: Iterable[str]) -> set[str]:
-    """Keys that a database can hold. The empty text names no call."""
-    return {key for key in keys if key and "\0" not in key and key.isprintable()}
-
-
-def _chunks(values: Iterable[object]) -> Iterable[list[object]]:
-    ordered = sorted(values, key=str)
-    return (ordered[at : at + _KEYS] for at in range(0, len(ordered), _KEYS))
-
-
-def _counted(events: Iterable[CelEvent]) -> Iterable[tuple[CelEvent, object]]:
-    """Each event with a name of its own among equal ones: a table without id may hold equal rows."""
-    seen: dict[CelEvent, int] = {}
-    for event in events:
-        seen[event] = seen.get(event, 0) + 1
-        yield event, (event, seen[event])
