@@ -14,7 +14,7 @@ from celreplay.cel.fold import fields_of, text_of
 from celreplay.cel.names import age_of
 
 
-class Family(msgspec.Struct, kw_only=True, eq=False):
+class Family(msgspec.Struct, kw_only=True, eq=False, gc=False):
     """The channels of one call."""
 
     linkedid: str
@@ -27,8 +27,6 @@ class Family(msgspec.Struct, kw_only=True, eq=False):
     """uniqueids of second lines on which somebody already in the call consulted: nobody new."""
     joiners: set[str] = msgspec.field(default_factory=set)
     """uniqueids of origins that picked up or retrieved."""
-    merged: bool = False
-    """Other calls are in the same group."""
 
 
 def families_of(scene: Scene, parties: Parties, rules: PbxRules) -> list[Family]:
@@ -62,7 +60,6 @@ def _folded(scene: Scene, parties: Parties, families: list[Family]) -> list[Fami
         if way:
             _join(family, _home_of(family, calls), consulting=way == "consult")
     for call in calls:
-        call.merged = len(calls) > 1
         call.members.sort(key=_seq)
         call.linkedids.sort(key=age_of)
         call.linkedid = call.linkedids[0]

@@ -13,7 +13,7 @@ from celreplay.times import SECOND
 _HALF_A_DAY = 43_200 * SECOND
 
 
-class LegStory(msgspec.Struct, kw_only=True, eq=False):
+class LegStory(msgspec.Struct, kw_only=True, eq=False, gc=False):
     """One party rung or talked to."""
 
     channel: Channel
@@ -24,7 +24,7 @@ class LegStory(msgspec.Struct, kw_only=True, eq=False):
     answered_at: int | None = None
 
 
-class Story(msgspec.Struct, kw_only=True, eq=False):
+class Story(msgspec.Struct, kw_only=True, eq=False, gc=False):
     """What one call consists of."""
 
     scene: Scene

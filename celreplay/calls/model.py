@@ -1,4 +1,7 @@
-"""The Call: the one contract of command line, API, webhook and store. Field meanings: docs/call.md."""
+"""The Call: the one contract of command line, API, webhook and store. Field meanings: docs/call.md.
+
+The structs hold no cycles, so that the garbage collector need not look at them (`gc=False`).
+"""
 
 from enum import StrEnum
 
@@ -62,7 +65,7 @@ class HangupBy(StrEnum):
     PBX = "pbx"
 
 
-class Caller(msgspec.Struct, frozen=True, kw_only=True):
+class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Who began the call. Click-to-call: the extension."""
 
     number: str | None = None
@@ -70,7 +73,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     channel: str | None = None
 
 
-class Leg(msgspec.Struct, frozen=True, kw_only=True):
+class Leg(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The part of a call in which one party was rung or talked to."""
 
     number: str | None
@@ -86,7 +89,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     hangup_cause: int | None = None
 
 
-class Transfer(msgspec.Struct, frozen=True, kw_only=True):
+class Transfer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One handing over of the call; `result` is `answered`, `no_answer`, `failed`, …"""
 
     type: TransferType
@@ -96,7 +99,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     result: str | None = None
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call. Times are UTC instants (ISO-8601 with milliseconds in JSON), durations seconds."""
 
     linkedid: str

@@ -1,14 +1,13 @@
 """Inside or outside, and under which number: what a channel's names and numbers say about its party. Pure."""
 
 import re
-from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
 import msgspec
 
 from celreplay.cel.channel import Channel, Scene
-from celreplay.cel.names import Target, local_exten, real_number, targets_of, technology_of
+from celreplay.cel.names import Target, real_number, targets_of, technology_of
 
 _INSIDE_NUMBER = re.compile(r"\d{2,6}$")
 _OUTSIDE_NUMBER = re.compile(r"\+?\d{7,}$")
@@ -173,11 +172,6 @@ def same_number(one: str | None, other: str | None) -> bool:
         return False
     short, long = sorted((one.lstrip("+"), other.lstrip("+")), key=len)
     return short == long or (len(short) >= _SIGNIFICANT and long.endswith(short))
-
-
-def dialled_extens(channels: Iterable[Channel]) -> list[str]:
-    """The extens of Local channels, in time order."""
-    return [exten for channel in channels if (exten := local_exten(channel.name))]
 
 
 def _seq(dialled: Dialled) -> int:

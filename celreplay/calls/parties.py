@@ -16,7 +16,7 @@ from celreplay.cel.fold import fields_of, text_of
 from celreplay.cel.names import endpoint_of, is_local, is_somebody, local_exten, real_number
 
 
-class Party(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class Party(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False):
     """A channel with somebody at its end."""
 
     channel: Channel
@@ -28,7 +28,7 @@ class Party(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     dialled: Dialled | None = None
 
 
-class Parties(msgspec.Struct, kw_only=True):
+class Parties(msgspec.Struct, kw_only=True, gc=False):
     """All parties of a group."""
 
     by_id: dict[str, Party]

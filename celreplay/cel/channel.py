@@ -39,7 +39,7 @@ class App(msgspec.Struct, frozen=True, gc=False):
     data: str
 
 
-class Channel(msgspec.Struct, kw_only=True, eq=False):
+class Channel(msgspec.Struct, kw_only=True, eq=False, gc=False):
     """What the rows of one uniqueid say. `seq` counts the rows of the group in the order of writing."""
 
     uniqueid: str
@@ -61,7 +61,6 @@ class Channel(msgspec.Struct, kw_only=True, eq=False):
     exten: str = ""
     context: str = ""
     dnid: str = ""
-    last_number: str = ""
     last_exten: str = ""
     ani: str = ""
     accountcode: str = ""
@@ -96,7 +95,7 @@ class Channel(msgspec.Struct, kw_only=True, eq=False):
         return [stay for stay in self.stays if not stay.parked]
 
 
-class Scene(msgspec.Struct, kw_only=True):
+class Scene(msgspec.Struct, kw_only=True, gc=False):
     """A group of rows, read."""
 
     rows: Sequence[CelEvent]

@@ -73,7 +73,6 @@ def _update(channel: Channel, seq: int, event: CelEvent) -> None:
         channel.linkedids.append(event.linkedid)
     channel.last_seq = seq
     channel.last_at = max(channel.last_at, event.eventtime)
-    channel.last_number = event.cid_num
     channel.last_exten = event.exten
     channel.dnid = channel.dnid or event.cid_dnid
     channel.ani = channel.ani or event.cid_ani

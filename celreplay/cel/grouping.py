@@ -18,7 +18,7 @@ _ENDS = frozenset({EventType.CHAN_END.value, EventType.HANGUP.value})
 _LINKEDID_END = EventType.LINKEDID_END.value
 
 
-class Group(msgspec.Struct, frozen=True):
+class Group(msgspec.Struct, frozen=True, gc=False):
     """The rows of one call, or of calls that have met."""
 
     keys: frozenset[str]
