@@ -57,6 +57,8 @@ def dials_of(scene: Scene) -> list[Dialled]:
 
 def is_trunk(name: str, endpoint: str, rules: PbxRules) -> bool:
     """The config names this channel as an outside line."""
+    if not rules.trunks:
+        return False
     plain = f"{technology_of(name)}/{endpoint}"
     return any(
         fnmatchcase(name, glob) or fnmatchcase(endpoint, glob) or fnmatchcase(plain, glob)

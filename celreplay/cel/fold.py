@@ -29,14 +29,14 @@ def read(rows: Sequence[CelEvent]) -> Scene:
     scene = Scene(rows=rows, channels={}, marks=[])
     channels = scene.channels
     for seq, event in enumerate(rows):
-        if is_message(event.channame):
-            continue
         eventtype = "USER_DEFINED" if event.user_defined else event.eventtype
         if eventtype == _LINKEDID_END:
             scene.all_events = True  # and tells nothing about the channel that it names
             continue
         channel = channels.get(event.uniqueid)
         if channel is None:
+            if is_message(event.channame):
+                continue
             channel = channels[event.uniqueid] = _new(seq, event)
         else:
             _update(channel, seq, event)
