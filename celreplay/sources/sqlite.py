@@ -79,7 +79,7 @@ class SqliteDatabase:
         except OSError as error:
             hint = "the user of celreplay needs read access to it (group asterisk)"
             if isinstance(error, FileNotFoundError):
-                hint = "16 writes master.db, 18 and later the file named in cel_sqlite3_custom.conf"
+                hint = "Asterisk 16 writes master.db, 22 the file that cel_sqlite3_custom.conf names"
             raise SourceError(f"{self._path}: {error.strerror}", hint=hint) from error
         uri = f"file:{quote(str(self._path.absolute()))}?mode=ro"
         return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
