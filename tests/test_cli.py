@@ -417,3 +417,15 @@ def test_a_replay_to_a_crm_that_is_down_may_be_left(tmp_path: Path) -> None:
     assert "replay 1 goes on with the next start of celreplay\n" in errors
     assert "on hold     crm" in celreplay("status", "-c", config).stdout
     assert "  1. " in celreplay("explain", "-c", config, "1795396140.0").stdout
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "postgresql"])
+def test_a_database_that_is_away_is_one_line(scheme: str, tmp_path: Path) -> None:
+    """A database that refuses the connection is told in one line, without its password."""
+    port = nowhere().rpartition(":")[2].rstrip("/")
+    path = tmp_path / "celreplay.yaml"
+    path.write_text(f"cel: {{url: '{scheme}://reader:hidden@127.0.0.1:{port}/cel'}}\n")
+    path.chmod(0o600)
+    line = refused(celreplay("calls", "-c", path, "--all"))
+    assert "hidden" not in line
+    assert port in line
