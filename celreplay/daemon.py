@@ -163,7 +163,6 @@ async def serve(config: Config, stop: asyncio.Event, *, rename: bool = False) ->
     with own(config):
         async with parts_of(config, rename=rename) as parts:
             uncertain = await parts.store.recover(now=parts.clock.now())
-            await _ask_held_connectors(parts)
             await parts.replayer.take_up({ReplayState.LOOKING_UP})
             async with _api(parts) as address:
                 _log.info("daemon.ready", version=__version__, api=address, uncertain=uncertain)
@@ -171,13 +170,6 @@ async def serve(config: Config, stop: asyncio.Event, *, rename: bool = False) ->
                 await _run(parts, stop)
             notify("STOPPING=1")
     _log.info("daemon.stopped")
-
-
-async def _ask_held_connectors(parts: Parts) -> None:
-    """Send a canary at once: who starts the daemon has perhaps just repaired what held the connector."""
-    now = parts.clock.now()
-    for name, hold in (await parts.store.holds()).items():
-        await parts.store.set_hold(name, msgspec.structs.replace(hold, next_canary_at=int(now)))
 
 
 async def _run(parts: Parts, stop: asyncio.Event) -> None:

@@ -128,10 +128,18 @@ def test_a_call_that_ends_its_own_hold_is_not_to_blame() -> None:
     assert after(standing, (1, BUSY)).standing.hold is not None
 
 
-@pytest.mark.parametrize(
-    ("kind", "canary_in"), [(OutcomeKind.AUTH, 0), (OutcomeKind.CONFIG, 0), (OutcomeKind.THROTTLE, 200)]
-)
-def test_a_restart_tries_repaired_settings_at_once(kind: OutcomeKind, canary_in: int) -> None:
-    """Somebody who mends a password restarts the daemon; a busy CRM is left alone."""
+@pytest.mark.parametrize("kind", [OutcomeKind.AUTH, OutcomeKind.CONFIG, OutcomeKind.THROTTLE])
+def test_a_restart_tries_at_once(kind: OutcomeKind) -> None:
+    """Somebody who mends a password, an address or the CRM restarts the daemon: one canary is no burden."""
     hold = Hold(kind=kind, reason="", since=NOW - SECOND, next_canary_at=NOW + 200 * SECOND, canaries=3)
-    assert at_start(hold, NOW).next_canary_at == NOW + canary_in * SECOND
+    assert at_start(hold, NOW).next_canary_at == NOW
+
+
+def test_a_delivery_whose_connection_was_refused_is_due_as_soon_as_the_hold_ends() -> None:
+    """It met the hold by chance; one that was answered with 503 lets others go first."""
+    refused = judge(
+        Standing(), 1, Outcome(kind=OutcomeKind.THROTTLE, reason="refused"), canary=False, now=NOW
+    )
+    answered = judge(Standing(), 1, BUSY, canary=False, now=NOW)
+    assert refused.not_before == NOW
+    assert answered.not_before == NOW + 35 * SECOND

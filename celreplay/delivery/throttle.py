@@ -71,10 +71,8 @@ def pause(canaries: int) -> float:
 
 
 def at_start(hold: Hold, now: int) -> Hold:
-    """A hold as it is found at start: somebody may just have repaired credentials or settings."""
-    if hold.kind in (OutcomeKind.AUTH, OutcomeKind.CONFIG):
-        return msgspec.structs.replace(hold, next_canary_at=int(min(now, hold.next_canary_at)))
-    return hold
+    """A hold as it is found at start: who starts the daemon may just have repaired what held the connector."""
+    return msgspec.structs.replace(hold, next_canary_at=int(min(now, hold.next_canary_at)))
 
 
 def _failed(standing: Standing, delivery_id: int, outcome: Outcome, *, canary: bool, now: int) -> Ruling:
@@ -107,10 +105,11 @@ def _held(
             canaries=canaries,
         )
     held_by = delivery_id if old is None else standing.held_by
+    answered = outcome.http_status is not None  # a refused connection is no delivery's fault
     return Ruling(
         standing=msgspec.structs.replace(standing, hold=hold, held_by=held_by, failing=()),
         counts=False,
-        not_before=hold.next_canary_at + round(HEAD_START * SECOND),
+        not_before=hold.next_canary_at + round(HEAD_START * SECOND) if answered else int(now),
     )
 
 
