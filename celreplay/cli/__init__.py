@@ -47,7 +47,7 @@ class _Commands(click.Group):
         except BrokenPipeError:  # click itself would make it a failure like any other
             raise click.exceptions.Exit(EXIT_BROKEN_PIPE) from None
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 

@@ -116,8 +116,9 @@ def _caller(call: Call) -> str:
 
 
 def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"  # noqa: PLR2004
+    hours, minutes = divmod(round(seconds) // 60, 60)
+    rest = round(seconds) % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 _DIRECTIONS = {"incoming": "in", "outgoing": "out", "internal": "int", "unknown": "?"}

@@ -19,7 +19,7 @@ from celreplay.store.base import Force, Queued, Replay, ReplayState
 @which_calls
 @click.option("--dry-run", is_flag=True, help="Say what would be sent; send and change nothing.")
 @click.option(
-    "--force", type=click.Choice([force.value for force in Force]), is_flag=False, flag_value="1", default=None,
+    "--force", type=click.Choice([force.value for force in Force]), is_flag=False, flag_value="1",
     help="1: send again what was delivered, under the same id. new: as a second record. 0: leave it.",
 )  # fmt: skip
 @click.option("--mark-delivered", is_flag=True, help="Record the calls as delivered elsewhere; send nothing.")
