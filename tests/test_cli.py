@@ -429,3 +429,24 @@ def test_a_database_that_is_away_is_one_line(scheme: str, tmp_path: Path) -> Non
     line = refused(celreplay("calls", "-c", path, "--all"))
     assert "hidden" not in line
     assert port in line
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    """`celreplay` alone tells what there is, exit code 2."""
+    result = celreplay()
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("Usage: celreplay")
+
+
+def test_a_full_disk_is_one_line(all_captures: Path) -> None:
+    """Output that cannot be written is told in one line."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        result = subprocess.run(
+            [*CELREPLAY, "calls", "-c", str(all_captures), "--all", "--format", "json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=50,
+        )
+    assert refused(result) == "celreplay: No space left on device"

@@ -67,6 +67,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     try:
         code = cli.main(arguments, prog_name="celreplay", standalone_mode=False)
         sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        code = EXIT_WRONG
     except click.ClickException as error:
         code = _complain(error.format_message())
     except ConfigError as error:
@@ -76,7 +79,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         code = EXIT_BROKEN_PIPE
     except OSError as error:
-        code = _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        what = error.strerror or str(error)
+        code = _complain(f"{error.filename}: {what}" if error.filename else what)
     except (KeyboardInterrupt, click.Abort):
         code = EXIT_INTERRUPTED
     _leave(code if isinstance(code, int) else 0)

@@ -11,9 +11,9 @@ from celreplay.cli import EXIT_FAILED
 from celreplay.cli.common import asked_for, config_option, load_config, now, quiet_log, run, which_calls
 from celreplay.cli.output import CallWriter, utf8_stdout, writer_for
 from celreplay.config import Config
-from celreplay.daemon import open_source, pbx_rules, settled
 from celreplay.intake import Intake
 from celreplay.lookup import groups_between, groups_of_ids
+from celreplay.parts import open_source, pbx_rules, settled
 from celreplay.period import Period
 from celreplay.sources.base import CelSource
 

@@ -12,7 +12,7 @@ from celreplay.cli import EXIT_FAILED
 from celreplay.cli.common import config_option, load_config, quiet_log, run
 from celreplay.cli.output import local, printable
 from celreplay.config import Config
-from celreplay.daemon import store_path
+from celreplay.parts import store_path
 from celreplay.store.base import AttemptRecord, DeliveryRecord
 from celreplay.store.sqlite import SqliteStore
 from celreplay.times import Instant

@@ -12,8 +12,8 @@ from celreplay.cli.common import config_option, load_config, now, quiet_log, run
 from celreplay.cli.output import local
 from celreplay.cli.replay import summary
 from celreplay.config import Config
-from celreplay.daemon import open_source, store_path
 from celreplay.errors import SourceError
+from celreplay.parts import open_source, store_path
 from celreplay.sources.base import Position
 from celreplay.store.base import Hold, Reading, Replay, State
 from celreplay.store.ownership import holder
