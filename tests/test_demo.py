@@ -16,7 +16,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from celreplay.demo.data import calls_before, captured_calls, create_table, live_calls, write_rows
-from celreplay.demo.receiver import NotGenuineError, verify
+from celreplay.demo.receiver import Arrival, NotGenuineError, Receiver, verify
+from celreplay.demo.run import faults_of
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 NOW = 1_800_000_000.0
@@ -105,6 +106,40 @@ def test_a_request_that_proves_nothing_is_turned_away(
     headers = signed(b'{"data":{}}', NOW) | changed
     with pytest.raises(NotGenuineError):
         verify(SECRET, headers, body, now)
+
+
+def came(*webhook_ids: str) -> Receiver:
+    """A receiver to which requests came, each of the call `ID` of its `call_ID`."""
+    receiver = Receiver(SECRET, tell=lambda _: None)
+    receiver.arrivals = [
+        Arrival(webhook_id=id_, forced=False, data={"linkedid": id_.removeprefix("call_")})
+        for id_ in webhook_ids
+    ]
+    return receiver
+
+
+@pytest.mark.parametrize(
+    ("receiver", "queued_again", "state", "fault"),
+    [
+        pytest.param(came("call_1"), 0, "done", "1 calls did not come: 2", id="one-is-missing"),
+        pytest.param(came("call_1", "call_2", "call_1"), 0, "done", "more than once: call_1", id="doubled"),
+        pytest.param(came("call_1", "call_2", "call_3"), 0, "done", "nobody wrote: 3", id="unknown"),
+        pytest.param(came("call_1", "call_2"), 1, "done", "queued 1 calls again", id="queued-again"),
+        pytest.param(came("call_1", "call_2"), 0, "failed", "read_call is failed", id="replay-failed"),
+    ],
+)
+def test_whatever_is_wrong_is_a_fault(receiver: Receiver, queued_again: int, state: str, fault: str) -> None:
+    """A missing, doubled or unknown call, and anything sent by the second request, fails the demo."""
+    (told,) = faults_of(receiver, {"1", "2"}, queued_again, state)
+    assert fault in told
+
+
+def test_a_request_that_was_turned_away_is_a_fault() -> None:
+    """One wrong signature fails the demo, though all calls came."""
+    receiver = came("call_1")
+    assert faults_of(receiver, {"1"}, 0, "done") == []
+    receiver.faults.append("no signature")
+    assert faults_of(receiver, {"1"}, 0, "done") == ["turned away: no signature"]
 
 
 def run_demo(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -86,7 +86,7 @@ async def _play(
         await _arrival_of(old_ids | live_ids, receiver)
     screen.say("GET /pbx/read_call?start_date=-1 once more: what was delivered is not sent again")
     again = await read_call(stage, {"start_date": "-1", "wait": "20"})
-    return _faults(receiver, old_ids | live_ids, again["counts"]["queued"], again["state"])
+    return faults_of(receiver, old_ids | live_ids, again["counts"]["queued"], again["state"])
 
 
 async def _write_live(path: Path, calls: Sequence[CapturedCall]) -> None:
@@ -118,7 +118,8 @@ async def _arrival_of(linkedids: set[str], receiver: Receiver) -> None:
                 await receiver.came.wait()
 
 
-def _faults(receiver: Receiver, expected: set[str], queued_again: int, state: str) -> list[str]:
+def faults_of(receiver: Receiver, expected: set[str], queued_again: int, state: str) -> list[str]:
+    """What is not as it should be; empty when each expected call came once, and genuine."""
     came = receiver.linkedids()
     faults = [f"turned away: {fault}" for fault in receiver.faults]
     if missing := expected - came:
