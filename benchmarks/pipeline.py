@@ -17,7 +17,6 @@ from typing import Any
 
 import aiohttp
 import asyncpg
-import psutil
 from generated_rows import rows
 
 BENCHMARKS = Path(__file__).parent
@@ -87,11 +86,22 @@ def config(folder: Path, server: Postgresql, receiver: int, port: int) -> Path:
     return path
 
 
+def megabytes(pid: int) -> float:
+    """Resident memory of a process, proc(5)."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far, proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def replay(port: int, pid: int) -> tuple[float, dict[str, Any], float]:
     """Ask for the whole period and watch it to its end: seconds, the replay, the most memory in MB."""
     base = f"http://127.0.0.1:{port}"
     digest = aiohttp.DigestAuthMiddleware("bench", "bench")
-    process, most = psutil.Process(pid), 0.0
+    most = 0.0
     async with aiohttp.ClientSession(middlewares=(digest,)) as session:
         begun = time.monotonic()
         async with session.get(f"{base}/pbx/read_call?start_date={START}") as answer:
@@ -100,7 +110,7 @@ async def replay(port: int, pid: int) -> tuple[float, dict[str, Any], float]:
         while True:
             async with session.get(f"{base}/pbx/replays/{body['replay']}") as answer:
                 body = await answer.json()
-            most = max(most, process.memory_info().rss / 1e6)
+            most = max(most, megabytes(pid))
             if body["state"] in {"done", "failed"}:
                 return time.monotonic() - begun, body, most
             await asyncio.sleep(0.2)
@@ -119,11 +129,10 @@ async def main(calls: int) -> None:
         daemon = subprocess.Popen([sys.executable, "-m", "celreplay", "serve", "-c", str(path)])  # noqa: ASYNC220  the same
         try:
             await asyncio.sleep(3)
-            process = psutil.Process(daemon.pid)
-            idle, cpu = process.memory_info().rss / 1e6, process.cpu_times()
+            before = cpu_seconds(daemon.pid)
             await asyncio.sleep(10)
-            used = sum(process.cpu_times()[:2]) - sum(cpu[:2])
-            print(f"idle: {idle:.1f} MB RSS, {used / 10:.2%} CPU over 10 s")
+            used = cpu_seconds(daemon.pid) - before
+            print(f"idle: {megabytes(daemon.pid):.1f} MB RSS, {used / 10:.2%} CPU over 10 s")
             seconds, body, most = await replay(port, daemon.pid)
             print(f"{calls / seconds:,.0f} calls/s ({seconds:.1f} s), at most {most:.0f} MB RSS")
             print(json.dumps(body)[:600])

@@ -1,12 +1,9 @@
-"""The composition root: everything is built here from the configuration, once, and given what it uses."""
+"""The daemon's life: start, background tasks, orderly end; and the same work for one replay."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
-import msgspec
 import structlog
 from aiohttp import web
 
@@ -14,148 +11,17 @@ from celreplay import __version__
 from celreplay.api.app import make_app
 from celreplay.api.digest import DigestAuth
 from celreplay.api.port import listen
-from celreplay.calls.interpret import INTERPRETER_VERSION, PbxRules
-from celreplay.clock import Clock, SystemClock
 from celreplay.config import Config
-from celreplay.connectors.base import Connector
-from celreplay.connectors.http import HttpDriver
-from celreplay.connectors.options import DeliveryOptions
-from celreplay.connectors.table import build
-from celreplay.delivery.workers import Deliverer
-from celreplay.errors import StoreError
-from celreplay.health import Health
-from celreplay.intake import Intake
-from celreplay.lookup import Settled
-from celreplay.period import parse_period
-from celreplay.replay import Replayer
-from celreplay.services import ReplayRequest, ReplayView, Services
-from celreplay.sources.base import CelSource
-from celreplay.sources.opening import source_of
+from celreplay.parts import Parts, own, parts_of, store_path
+from celreplay.services import ReplayRequest, ReplayView
 from celreplay.store.base import ReplayState
-from celreplay.store.ownership import Ownership, holder
-from celreplay.store.sqlite import SqliteStore
+from celreplay.store.ownership import Ownership
 from celreplay.systemd import notify, watchdog_seconds
-from celreplay.tail import Tail, TailOptions
 from celreplay.zone import zone_named
 
 _WATCH_EVERY = 0.2
 
 _log = structlog.get_logger(__name__)
-
-
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a running celreplay is made of."""
-
-    config: Config
-    clock: Clock
-    health: Health
-    source: CelSource
-    store: SqliteStore
-    connectors: Mapping[str, Connector]
-    tail: Tail
-    replayer: Replayer
-    deliverer: Deliverer
-    services: Services
-
-
-def open_source(config: Config) -> CelSource:
-    """The CEL table that the config names; the first use opens it."""
-    cel = config.cel
-    return source_of(cel.url.reveal(), table=cel.table, columns=cel.columns, timezone=config.pbx.timezone)
-
-
-def pbx_rules(config: Config) -> PbxRules:
-    """What the interpreter needs to know of the PBX."""
-    pbx = config.pbx
-    return PbxRules(system=pbx.name, trunks=pbx.trunks, extensions=pbx.extensions)
-
-
-def settled(config: Config) -> Settled:
-    """When a call counts as finished."""
-    return Settled(grace=config.cel.grace, stale_after=config.cel.stale_after)
-
-
-@contextlib.asynccontextmanager
-async def parts_of(config: Config, *, rename: bool = False) -> AsyncIterator[Parts]:
-    """Build everything and give it back at the end, in the opposite order. Raises CelreplayError."""
-    async with AsyncExitStack() as stack:
-        clock = SystemClock()
-        store = SqliteStore.open(
-            store_path(config), system=config.pbx.name, interpreter=str(INTERPRETER_VERSION)
-        )
-        stack.push_async_callback(store.aclose)
-        await _check_name(store, config.pbx.name, rename=rename)
-        source = open_source(config)
-        stack.push_async_callback(source.aclose)
-        driver = await stack.enter_async_context(HttpDriver())
-        options: dict[str, DeliveryOptions] = dict(config.connectors)  # type: ignore[arg-type]
-        connectors = {name: build(name, config.pbx.name, of) for name, of in options.items()}
-        health = Health()
-        intake = Intake(pbx_rules(config), connectors)
-        replayer = Replayer(source, store, intake, clock, settled(config))
-        services = Services(
-            source=source, store=store, replayer=replayer, connectors=connectors, health=health, clock=clock
-        )
-        stack.push_async_callback(services.aclose)
-        yield Parts(
-            config=config,
-            clock=clock,
-            health=health,
-            source=source,
-            store=store,
-            connectors=connectors,
-            tail=Tail(source, store, intake, clock, health, _tail_options(config, clock)),
-            replayer=replayer,
-            deliverer=Deliverer(store, connectors, driver, clock, options, config.delivery),
-            services=services,
-        )
-
-
-def _tail_options(config: Config, clock: Clock) -> TailOptions:
-    cel = config.cel
-    start = None
-    if cel.start != "now":
-        start = parse_period(cel.start, None, zone=zone_named(config.pbx.timezone), now=clock.now()).start
-    return TailOptions(
-        poll_interval=cel.poll_interval, grace=cel.grace, stale_after=cel.stale_after, start=start
-    )
-
-
-async def _check_name(store: SqliteStore, name: str, *, rename: bool) -> None:
-    """The name is a part of every delivery's identity: under another one all calls would be new."""
-    known = await store.pbx_name()
-    if known is not None and known != name and not rename:
-        raise StoreError(
-            f"this store belongs to the PBX {known!r}, the config names {name!r}: under a new name every"
-            " replayed call would be sent again",
-            hint=f"set pbx.name back to {known!r}, or start once with --rename",
-        )
-    if known != name:
-        await store.set_pbx_name(name)
-
-
-def store_path(config: Config) -> Path:
-    """The file of the store."""
-    url = config.store.url
-    if url.scheme != "sqlite":
-        raise StoreError(
-            f"a store in {url.scheme} is not there yet",
-            hint="set store.url to sqlite:////PATH/celreplay.sqlite",
-        )
-    return Path(url.sqlite_path)
-
-
-def own(config: Config) -> Ownership:
-    """Become the one process that reads and delivers for this store. Raises StoreError."""
-    path = store_path(config)
-    ownership = Ownership.acquire(path)
-    if ownership is None:
-        pid = holder(path)
-        raise StoreError(
-            f"another celreplay{f' (pid {pid})' if pid else ''} works on {path}",
-            hint="stop it first: systemctl stop celreplay",
-        )
-    return ownership
 
 
 async def serve(config: Config, stop: asyncio.Event, *, rename: bool = False) -> None:

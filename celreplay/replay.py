@@ -103,19 +103,12 @@ class Replayer:
             _log.warning("replay.store_unavailable", replay=replay.id, error=str(error))
 
     async def _period(self, replay: Replay) -> None:
-        assert replay.start is not None  # noqa: S101  a replay has ids or a period
-        assert replay.end is not None  # noqa: S101
-        pages = groups_between(
-            self._source,
-            Period(start=replay.start, end=replay.end),
-            now=self._clock.now(),
-            settled=self._settled,
-            after=replay.cursor,
-        )
+        period = Period(start=replay.start or 0, end=replay.end or replay.requested_at)
+        now = self._clock.now()
+        pages = groups_between(self._source, period, now=now, settled=self._settled, after=replay.cursor)
         async for page in pages:
-            if not await self._queue(
-                replay, page.groups, ReplayStep(replay_id=replay.id, cursor=page.cursor)
-            ):
+            step = ReplayStep(replay_id=replay.id, cursor=page.cursor)
+            if not await self._queue(replay, page.groups, step):
                 return
 
     async def _ids(self, replay: Replay, found: Sequence[Group] | None) -> None:

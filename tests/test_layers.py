@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"intake", "lookup"},
     {"tail", "replay", "delivery"},
     {"services"},
+    {"parts"},
     {"api"},
     {"daemon"},
     {"cli", "demo", "__main__"},

@@ -222,17 +222,17 @@ class TableSource:
 
     async def _by_keys(self, keys: set[str]) -> list[CelEvent]:
         """By index. A row that is under one chunk's linkedid and another's uniqueid comes twice."""
-        found: list[CelEvent] = []
-        for chunk in chunks(keys):
-            found += await self._decoded(await self._fetch("rows_by_key", keys=chunk))
-        return found
+        return [
+            event
+            for chunk in chunks(keys)
+            for event in await self._decoded(await self._fetch("rows_by_key", keys=chunk))
+        ]
 
     async def _by_passing(self, layout: Layout, keys: set[str], have: Container[object]) -> list[CelEvent]:
-        """Without index: one pass over all rows that can be meant; gives those not in `have`. No row is
-        older than the oldest key. What a row names is wanted from there on, which saves a pass."""
+        """Without index: one pass over the rows since the oldest key; gives those not in `have`. What a row
+        names is wanted from there on, which saves a pass."""
         wanted = set(keys)
-        born = [epoch_of(key) for key in keys]
-        before = Position()
+        born, before = [epoch_of(key) for key in keys], Position()
         if "id" in layout.indexed and None not in born:
             before = await self.position_before(min(filter(None, born), default=0))
         last = _LOWEST if before.id is None else before.id
@@ -245,7 +245,8 @@ class TableSource:
                     if mark.id not in have:
                         ids.append(mark.id)
             last = marks[-1].id or 0
-        found: list[CelEvent] = []
-        for chunk in chunks(ids):
-            found += await self._decoded(await self._fetch("rows_by_id", ids=chunk))
-        return found
+        return [
+            event
+            for chunk in chunks(ids)
+            for event in await self._decoded(await self._fetch("rows_by_id", ids=chunk))
+        ]
