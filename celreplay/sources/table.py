@@ -18,8 +18,7 @@ _SQL = load("table")
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 _PAGE = 4000  # rows a step: some milliseconds, so that a writer of an SQLite file never waits long
 _UNORDERED_PAGE = 100_000  # without an index on id each step reads the whole table
-_SAMPLE = 500
-_PROBE = 20
+_SAMPLE, _PROBE = 500, 20
 _SLACK = 2 * 3600 * SECOND  # rows come late when a database stood still; a clock goes back by an hour
 _SETTLED = 3 * SECOND  # rows of one moment are all there after this; only tables without id need it
 
@@ -130,9 +129,8 @@ class TableSource:
         return layout
 
     async def _judge(self, layout: Layout) -> None:
-        rows = list(await self._fetch("first", limit=_SAMPLE))
-        rows += reversed(await self._fetch("last", limit=_SAMPLE))
-        layout.judge(rows, self._zone, self._zone_name)
+        first, last = await self._fetch("first", limit=_SAMPLE), await self._fetch("last", limit=_SAMPLE)
+        layout.judge([*first, *reversed(last)], self._zone, self._zone_name)
 
     async def _fetch(self, name: str, **values: object) -> Sequence[Row]:
         layout = self._layout or await self._look()
