@@ -92,11 +92,23 @@ class Postgresql(Server):
 
     def __init__(self, programs: Path) -> None:
         super().__init__()
-        self.programs = programs
+        self.programs = self._within_reach(programs)
         self.run(
-            str(programs / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-N",
+            str(self.programs / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-N",
             "-E", "UTF8", "--locale=C",
         )  # fmt: skip
+
+    def _within_reach(self, programs: Path) -> Path:
+        """PostgreSQL refuses to run as root, and another user may not enter root's folders: then a copy of
+        the wheel serves, with the libraries that lie beside it."""
+        open_to_all = all(folder.stat().st_mode & 0o001 for folder in programs.resolve().parents)
+        if self._user() is None or open_to_all:
+            return programs
+        wheel = programs.parents[1]
+        for part in (wheel, wheel.with_name(f"{wheel.name}.libs")):
+            if part.is_dir():
+                shutil.copytree(part, self.folder / part.name)
+        return self.folder / programs.relative_to(wheel.parent)
 
     def command(self) -> list[str]:
         settings = [

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import sqlite3
@@ -214,8 +215,8 @@ def test_an_unfinished_call_is_left_out_of_a_period_and_told(tmp_path: Path) -> 
 def test_a_closed_pipe_ends_quietly(tmp_path: Path, all_captures: Path) -> None:
     """`| head -1` ends the listing without a word on stderr."""
     errors = tmp_path / "stderr"
-    command = " ".join([*CELREPLAY, "calls", "-c", str(all_captures), "--all", "--format", "json"])
-    script = f"set -o pipefail; {command} 2>{errors} | head -1 | cut -c1-10; echo ${{PIPESTATUS[0]}}"
+    command = shlex.join([*CELREPLAY, "calls", "-c", str(all_captures), "--all", "--format", "json"])
+    script = f"set -o pipefail; {command} 2>{shlex.quote(str(errors))} | head -1 | cut -c1-10; echo ${{PIPESTATUS[0]}}"
     result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=50)
     line, code = result.stdout.splitlines()
     assert line == '{"linkedid'

@@ -187,7 +187,7 @@ def test_a_full_file_stops_nothing_that_was_acknowledged(tmp_path: Path) -> None
         cwd=HERE.parent,
     )
     assert done.returncode == 3, done.stderr
-    assert "free space" in done.stderr
+    assert "free space" in done.stderr or "make room" in done.stderr, done.stderr  # as the write was cut
     acknowledged = [f"a-{number}" for number in done.stdout.split()]
     assert len(acknowledged) > 10
     assert all(asyncio.run(stored(path, *acknowledged)))
