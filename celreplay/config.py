@@ -16,6 +16,7 @@ import yaml
 from celreplay.errors import ConfigError
 from celreplay.leaves import did_you_mean
 from celreplay.reading import Reader, Wrong
+from celreplay.rewrites import NumbersConfig
 from celreplay.secret import CelUrl, Secret, StoreUrl
 from celreplay.units import Duration, Glob, Regex, Size, ZoneName, is_loopback
 
@@ -54,6 +55,10 @@ class PbxConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Channel names or endpoints of outside lines: `PJSIP/trunk-*`, `sipgate*`."""
     extensions: Regex = Regex("")
     """Matches the whole of an inside number; empty = the names of the channels tell."""
+    numbers: NumbersConfig = NumbersConfig()
+    """The forms in which numbers are wanted."""
+    user_events: dict[str, Literal["recording", "external_id", "note", "responsible", "destination"]] = {}
+    """Name of a user-defined event → what its text is."""
 
 
 class CelConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from celreplay.calls.interpret import INTERPRETER_VERSION, PbxRules
+from celreplay.calls.numberplan import NumberPlan
 from celreplay.clock import Clock, SystemClock
 from celreplay.config import Config
 from celreplay.connectors.base import Connector
@@ -54,7 +55,19 @@ def open_source(config: Config) -> CelSource:
 def pbx_rules(config: Config) -> PbxRules:
     """What the interpreter needs to know of the PBX."""
     pbx = config.pbx
-    return PbxRules(system=pbx.name, trunks=pbx.trunks, extensions=pbx.extensions)
+    numbers = NumberPlan(
+        outside=tuple((str(rewrite.match), rewrite.replace) for rewrite in pbx.numbers.outside),
+        inside=tuple((str(rewrite.match), rewrite.replace) for rewrite in pbx.numbers.inside),
+        e164=pbx.numbers.e164,
+        region=pbx.numbers.region,
+    )
+    return PbxRules(
+        system=pbx.name,
+        trunks=pbx.trunks,
+        extensions=pbx.extensions,
+        numbers=numbers,
+        user_events=pbx.user_events,
+    )
 
 
 def settled(config: Config) -> Settled:

@@ -1,16 +1,25 @@
 """Inside or outside, with and without configuration."""
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from captures_io import events_of, forms_of, truth_of
 from msgspec.structs import asdict, replace
 
+from celreplay import config
 from celreplay.calls.interpret import calls_of
+from celreplay.calls.model import Call
 from celreplay.calls.numbering import PbxRules, is_inside, outside_number, same_number
+from celreplay.calls.numberplan import NumberPlan
 from celreplay.cel.events import CelEvent
 from celreplay.cel.grouping import groups_of
+from celreplay.errors import ConfigError
+from celreplay.parts import pbx_rules
 
 NOTHING_SAID = PbxRules(system="pbx")
 CASES = [
@@ -146,3 +155,168 @@ def test_inside_numbers_are_short_unless_configured() -> None:
 def test_the_captures_used_here_have_rows() -> None:
     """A renamed nothing would prove nothing."""
     assert all("sqlite" in forms_of(case) and events_of(case, "sqlite") for case in CASES)
+
+
+Rewrites = tuple[tuple[str, str], ...]
+
+
+def planned(case: str, outside: Rewrites = (), inside: Rewrites = ()) -> Call:
+    """A captured call under rules for numbers."""
+    plan = NumberPlan(outside=outside, inside=inside)
+    (call,) = calls_of(events_of(case, "sqlite"), PbxRules(system="pbx", numbers=plan))
+    return call
+
+
+def test_outside_rules_make_the_outside_number() -> None:
+    """An incoming call: what the caller and the dialplan wrote stays beside it."""
+    call = planned("01-in-answered-1", outside=((r"7(\d{10})", r"+7\1"),))
+    plain = planned("01-in-answered-1")
+    assert call.external_number == f"+{plain.external_number}"
+    assert (call.caller, call.dialed_number) == (plain.caller, plain.dialed_number)
+    assert (call.answered_by, call.extension) == (plain.answered_by, plain.extension)
+
+
+def test_both_sides_of_an_outgoing_call_follow_their_own_rules() -> None:
+    """The outside party in `answered_by` and `legs`, the caller's extension in `extension`."""
+    plain = planned("10-out-answered-1")
+    call = planned("10-out-answered-1", outside=((r"7(.*)", r"8\1"),), inside=((r"1(\d\d)", r"51\1"),))
+    outside = "8" + (plain.external_number or "")[1:]
+    assert (call.external_number, call.answered_by, call.legs[-1].number) == (outside, outside, outside)
+    assert call.extension == f"5{plain.extension}"
+    assert (call.caller.number, call.dialed_number) == (plain.caller.number, plain.dialed_number)
+
+
+def test_inside_rules_reach_phones_transfers_and_who_answered() -> None:
+    """Extensions are written one way everywhere but in `caller`."""
+    call = planned("16-blind-transfer-1", inside=((r"(1\d\d)", r"office-\1"),))
+    assert (call.answered_by, call.extension) == ("office-161", "office-162")
+    assert [leg.number for leg in call.legs] == ["office-161", "office-162"]
+    assert [(one.by, one.to) for one in call.transfers] == [("office-161", "office-162")]
+
+
+def test_a_conference_is_no_number() -> None:
+    """`conference 801` stays, whatever the rules."""
+    call = planned("21-conference-1c", inside=((r".*", "x"),), outside=((r".*", "00"),))
+    assert call.answered_by == planned("21-conference-1c").answered_by == "conference 801"
+
+
+def test_each_rewrite_works_on_what_the_one_before_has_left() -> None:
+    """In the order of the file; one that does not match the whole number changes nothing."""
+    plan = NumberPlan(outside=((r"9(\d{7,})", r"\1"), (r"8(\d{10})", r"7\1"), (r"7(\d{10})", r"+7\1")))
+    assert plan.outside_form("989261110001") == "+79261110001"
+    assert plan.outside_form("79261110001") == "+79261110001"
+    assert plan.outside_form("112") == "112"
+    assert NumberPlan(outside=((r"26111", "x"),)).outside_form("79261110001") == "79261110001"
+
+
+@pytest.mark.parametrize("sent", ["anonymous", "", "s", "Restricted"])
+def test_nobody_stays_nobody_under_any_rule(sent: str) -> None:
+    """A withheld number is not made up by a rewrite."""
+    rows = [
+        replace(event, cid_num=sent, cid_ani=sent) if event.cid_num.startswith("7") else event
+        for event in events_of("01-in-answered-1", "sqlite")
+    ]
+    plan = NumberPlan(outside=((r".*", "79261110009"),), e164=True, region="RU")
+    (call,) = calls_of(rows, PbxRules(system="pbx", numbers=plan))
+    assert (call.direction.value, call.external_number) == ("incoming", None)
+
+
+def test_a_rewrite_that_leaves_nothing_leaves_nobody() -> None:
+    """So an admin drops numbers that are no customer's."""
+    call = planned("01-in-answered-1", outside=((r"79.*", ""),))
+    assert (call.external_number, call.direction.value) == (None, "incoming")
+
+
+@pytest.mark.parametrize(
+    ("number", "region", "form"),
+    [
+        ("79261110001", "RU", "+79261110001"),
+        ("89261110001", "RU", "+79261110001"),
+        ("9261110001", "RU", "+79261110001"),
+        ("+79261110001", "", "+79261110001"),
+        ("+79261110001", "DE", "+79261110001"),
+        ("79261110001", "", "79261110001"),
+        ("2025550123", "US", "+12025550123"),
+        ("112", "RU", "112"),
+        ("5550123", "US", "5550123"),
+        ("00", "RU", "00"),
+        ("+9999999999999999999999", "RU", "+9999999999999999999999"),
+    ],
+)
+def test_e164_adds_the_country_and_leaves_what_is_no_number(number: str, region: str, form: str) -> None:
+    """Emergency numbers, local ones without an area code and nonsense stay as they are."""
+    assert NumberPlan(e164=True, region=region).outside_form(number) == form
+
+
+def test_e164_comes_after_the_rewrites_and_spares_extensions() -> None:
+    """A prefix to get a line is taken away first."""
+    plan = NumberPlan(outside=((r"9(\d{7,})", r"\1"),), e164=True, region="RU")
+    assert plan.outside_form("989031110001") == "+79031110001"
+    assert plan.inside_form("9261110001") == "9261110001"
+
+
+RULES_OF_ALL_KINDS = (
+    PbxRules(system="other", numbers=NumberPlan(outside=((r".*", "0000"),), inside=((r".*", "11"),))),
+    PbxRules(system="other", numbers=NumberPlan(e164=True, region="RU")),
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_rule_for_numbers_touches_the_revision_or_the_direction(case: str) -> None:
+    """They say how a number is written, not what happened."""
+    for group in groups_of(events_of(case, "sqlite")):
+        plain = calls_of(group.events, NOTHING_SAID)
+        for rules in RULES_OF_ALL_KINDS:
+            for call, other in zip(plain, calls_of(group.events, rules), strict=True):
+                assert (call.revision, call.direction) == (other.revision, other.direction)
+                assert (call.caller, call.dialed_number) == (other.caller, other.dialed_number)
+
+
+def written(tmp_path: Path, numbers: object) -> Path:
+    """A config file with these `pbx.numbers`."""
+    path = tmp_path / "celreplay.yaml"
+    path.write_text(json.dumps({"cel": {"url": "sqlite:////cel.db"}, "pbx": {"numbers": numbers}}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("numbers", "mistake"),
+    [
+        ({"outside": [{"match": "(", "replace": ""}]}, "pbx.numbers.outside[0].match: '(' is no regular"),
+        ({"inside": [{"match": "1", "replace": "\\1"}]}, "pbx.numbers.inside[0].replace: "),
+        ({"inside": [{"match": "1", "replace": "\\g<x>"}]}, "pbx.numbers.inside[0].replace: "),
+        ({"outside": [{"match": "1"}]}, "pbx.numbers.outside[0].replace: is missing"),
+        ({"e164": True, "region": "XX"}, "pbx.numbers.region: 'XX' is no country"),
+        ({"region": "Russia"}, "pbx.numbers.region: "),
+    ],
+)
+def test_a_wrong_rule_is_a_mistake_at_its_path(tmp_path: Path, numbers: object, mistake: str) -> None:
+    """The file is refused before any call is read by it."""
+    with pytest.raises(ConfigError) as refused:
+        config.load(written(tmp_path, numbers), {}, {})
+    assert [what for what in refused.value.mistakes if what.startswith(mistake)]
+
+
+def test_the_rules_of_the_config_reach_the_interpreter(tmp_path: Path) -> None:
+    """In their order, with what they are for."""
+    numbers = {
+        "outside": [{"match": "9(.*)", "replace": "\\1"}, {"match": "8(.*)", "replace": "7\\1"}],
+        "inside": [{"match": "5(.*)", "replace": "\\1"}],
+        "e164": True,
+        "region": "RU",
+    }
+    rules = pbx_rules(config.load(written(tmp_path, numbers), {}, {}))
+    assert rules.numbers == NumberPlan(
+        outside=(("9(.*)", r"\1"), ("8(.*)", r"7\1")), inside=(("5(.*)", r"\1"),), e164=True, region="RU"
+    )
+
+
+def test_the_tables_of_numbers_are_loaded_for_those_who_want_them() -> None:
+    """Without E.164 nobody pays for it."""
+    program = (
+        "import sys; from celreplay.calls.numberplan import NumberPlan; import celreplay.parts\n"
+        "NumberPlan(outside=(('9', '8'),), region='RU').outside_form('99'); print('phonenumbers' in sys.modules)\n"
+        "NumberPlan(e164=True).outside_form('99'); print('phonenumbers' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "True"]

@@ -1,7 +1,7 @@
 """From the rows of one group to its calls. A pure function of the set of rows; it never raises.
 
 Every rule stands in docs/call.md, each phenomenon in a module of its own: parties, families, legs,
-applications, talk, sides, moments, dispositions, transfers, recordings.
+applications, talk, sides, moments, dispositions, transfers, recordings, user events, forms of numbers.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from celreplay.calls.legs import Story, tell
 from celreplay.calls.model import Call, Caller
 from celreplay.calls.moments import answered_at, ended_at, ring_of
 from celreplay.calls.numbering import PbxRules, outside_number
+from celreplay.calls.numberplan import NO_PLAN, in_plan
 from celreplay.calls.oddities import is_complete, warnings_of
 from celreplay.calls.parties import identify
 from celreplay.calls.recordings import recordings_of
@@ -32,6 +33,7 @@ from celreplay.calls.sides import (
 )
 from celreplay.calls.talk import hold_of, length, union
 from celreplay.calls.transfers import transfers_of
+from celreplay.calls.userevents import custom_of
 from celreplay.cel.events import CelEvent
 from celreplay.cel.fold import read
 from celreplay.cel.timeline import in_order, repaired
@@ -67,7 +69,8 @@ def calls_of(events: Sequence[CelEvent], rules: PbxRules, *, complete: bool = Tr
         return []
     parties = identify(scene, rules)
     families = families_of(scene, parties, rules)
-    return [_call(tell(scene, parties, family), rules, complete=complete) for family in families]
+    calls = [_call(tell(scene, parties, family), rules, complete=complete) for family in families]
+    return calls if rules.numbers == NO_PLAN else [in_plan(call, rules.numbers) for call in calls]
 
 
 def _call(story: Story, rules: PbxRules, *, complete: bool) -> Call:
@@ -100,7 +103,7 @@ def _call(story: Story, rules: PbxRules, *, complete: bool) -> Call:
         hold=hold_of(story.scene, [caller.channel, *(leg.channel for leg in story.persons)], talked),
         legs=legs_of(story),
         transfers=transfers_of(story),
-        recordings=recordings_of(story),
+        recordings=recordings_of(story, rules.user_events),
         voicemail=mailbox_of(story.voicemail),
         conference=story.conference,
         hangup_cause=deciding_cause(story, disposition),
@@ -111,6 +114,7 @@ def _call(story: Story, rules: PbxRules, *, complete: bool) -> Call:
         complete=complete and is_complete(story),
         warnings=warnings_of(story, complete=complete),
         revision=_revision(story),
+        custom=custom_of(story, rules.user_events) if rules.user_events else {},
     )
 
 

@@ -135,6 +135,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     complete: bool = True
     warnings: list[str] = msgspec.field(default_factory=list)
     revision: str = ""
+    custom: dict[str, str] = msgspec.field(default_factory=dict)
+    """What the dialplan said by user-defined events that the config names: field → text."""
 
 
 def _to_json(value: object) -> object:

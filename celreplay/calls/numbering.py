@@ -1,17 +1,18 @@
 """Inside or outside, and under which number: what a channel's names and numbers say about its party. Pure."""
 
 import re
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
 import msgspec
 
+from celreplay.calls.numberplan import NO_PLAN, NumberPlan, is_callable
 from celreplay.cel.channel import Channel, Scene
 from celreplay.cel.names import Target, real_number, targets_of, technology_of
 
 _INSIDE_NUMBER = re.compile(r"\d{2,6}$")
 _OUTSIDE_NUMBER = re.compile(r"\+?\d{7,}$")
-_FEWEST_DIGITS = 2  # emergency numbers have three, some services two
 _SIGNIFICANT = 5  # digits that two forms of one number share at least
 _LINES = frozenset({"DAHDI", "Zap", "mISDN", "CAPI", "Dongle", "Quectel", "Khomp", "SS7", "OOH323", "Motif"})
 _OUTSIDE_WORDS = re.compile(
@@ -31,6 +32,10 @@ class PbxRules(msgspec.Struct, frozen=True, kw_only=True):
     """Globs of channel names or endpoints of outside lines: `PJSIP/trunk-*`, `sipgate*`."""
     extensions: str = ""
     """Regular expression of inside numbers, matched against the whole number."""
+    numbers: NumberPlan = NO_PLAN
+    """The forms in which numbers are wanted."""
+    user_events: Mapping[str, str] = {}
+    """Name of a user-defined event → `recording`, or the key under which its text stands in `custom`."""
 
 
 class Dialled(msgspec.Struct, frozen=True, gc=False):
@@ -160,7 +165,7 @@ def calling_number(channel: Channel) -> str | None:
 
 def outside_number(text: str | None) -> str | None:
     """A number that somebody can be called back under: not `anonymous`, not `Restricted`."""
-    return text if text and sum(map(str.isdigit, text)) >= _FEWEST_DIGITS else None
+    return text if is_callable(text) else None
 
 
 def is_long(number: str | None) -> bool:

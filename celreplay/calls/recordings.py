@@ -1,8 +1,9 @@
 """Recordings that rows name: MixMonitor, Monitor, and user events of the dialplan. Pure."""
 
+from collections.abc import Mapping
+
 from celreplay.calls.legs import Story
-from celreplay.cel.events import CelEvent
-from celreplay.cel.fold import fields_of, text_of
+from celreplay.calls.userevents import RECORDING, said, user_events_of
 
 _RECORDERS = ("mixmonitor", "monitor", "record")
 _SOUND_FILES = (
@@ -20,8 +21,10 @@ _SOUND_FILES = (
 )
 
 
-def recordings_of(story: Story) -> list[str]:
-    """Paths as found, in time order, each file once: a user event often names it again without its folder."""
+def recordings_of(story: Story, meanings: Mapping[str, str]) -> list[str]:
+    """Paths as found, in time order, each file once: a user event often names it again without its folder.
+
+    A user event that `meanings` (its name → its field) does not know counts if its text is a sound file."""
     found: list[tuple[int, str]] = [
         (app.seq, path)
         for channel in story.channels
@@ -29,14 +32,18 @@ def recordings_of(story: Story) -> list[str]:
         if app.name in _RECORDERS and (path := _path(app.name, app.data))
     ]
     known = {path.rpartition("/")[2] for _, path in found}
-    for seq, event in story.scene.marks:
-        if event.uniqueid in story.ids and _is_user_event(event):
-            text = text_of(fields_of(event), "extra").strip()
-            name = text.rpartition("/")[2]
-            if name.lower().endswith(_SOUND_FILES) and name not in known:
-                known.add(name)
-                found.append((seq, text))
+    for seq, event in user_events_of(story):
+        field = meanings.get(event.eventtype, "")
+        text = said(event, RECORDING)
+        name = text.rpartition("/")[2]
+        if name and name not in known and (field == RECORDING or (not field and _is_sound_file(name))):
+            known.add(name)
+            found.append((seq, text))
     return list(dict.fromkeys(path for _, path in sorted(found)))
+
+
+def _is_sound_file(name: str) -> bool:
+    return name.lower().endswith(_SOUND_FILES)
 
 
 def _path(recorder: str, data: str) -> str:
@@ -45,7 +52,3 @@ def _path(recorder: str, data: str) -> str:
     if recorder == "monitor":
         return f"{parts[1]}.{parts[0] or 'wav'}" if len(parts) > 1 and parts[1] else ""
     return parts[0].strip()
-
-
-def _is_user_event(event: CelEvent) -> bool:
-    return event.user_defined or event.eventtype == "USER_DEFINED"
