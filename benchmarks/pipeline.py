@@ -129,6 +129,7 @@ async def main(calls: int) -> None:
         daemon = subprocess.Popen([sys.executable, "-m", "celreplay", "serve", "-c", str(path)])  # noqa: ASYNC220  the same
         try:
             await asyncio.sleep(3)
+            print(f"daemon: pid {daemon.pid}", flush=True)
             before = cpu_seconds(daemon.pid)
             await asyncio.sleep(10)
             used = cpu_seconds(daemon.pid) - before

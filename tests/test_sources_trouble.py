@@ -243,7 +243,7 @@ async def test_a_lock_on_the_table_is_for_later(request: pytest.FixtureRequest, 
 
 async def test_lookups_use_both_indexes(table: Table) -> None:
     """EXPLAIN shows index look-ups, no scan, for the look-up by keys."""
-    from celreplay.sources.table import _SQL  # noqa: PLC0415 - only here
+    from celreplay.sources.reader import _SQL  # noqa: PLC0415 - only here
 
     await table.source.describe()
     layout, dialect = table.source._layout, table.source._database.dialect  # type: ignore[attr-defined]
@@ -254,7 +254,7 @@ async def test_lookups_use_both_indexes(table: Table) -> None:
     for _ in range(6):
         await table.execute(f"INSERT INTO cel ({', '.join(names)}) SELECT {', '.join(values)} FROM cel")  # noqa: S608
     await table.execute("ANALYZE cel" if table.form.server == "postgresql" else "ANALYZE TABLE cel")
-    sql = dialect.bind(_SQL["rows_by_key"], layout.names, {"keys": ["1795396145.39"]}).sql
+    sql = dialect.bind(_SQL["rows_by_key"], layout.names, {"keys": ["1795396145.39"], "known": ["1795396145.39"]}).sql
     sql = sql.replace("$1", "ARRAY['1795396145.39']").replace("%s", "'1795396145.39'")
     plan = str(await table.execute(f"EXPLAIN {sql}"))
     if table.form.server == "postgresql":

@@ -78,7 +78,9 @@ class RowDecoder:
             number, warnings = _number(number, warnings)
         name = _PLAIN.get(eventtype) if type(eventtype) is str else None
         user_defined = False
-        if name is None or name == texts[0] or (eventenum is not None and eventenum != name):
+        if eventtype is None and eventenum is None:  # not asked for
+            name = ""
+        elif name is None or name == texts[0] or (eventenum is not None and eventenum != name):
             name, user_defined = _named(eventtype, eventenum, texts[0])
         try:
             instant, ambiguous = self._read_time(eventtime)

@@ -71,7 +71,7 @@ def pause(canaries: int) -> float:
 
 
 def at_start(hold: Hold, now: int) -> Hold:
-    """A hold as it is found at start: who starts the daemon may just have repaired what held the connector."""
+    """A hold as it is found at start: who starts the daemon may just have repaired what was wrong."""
     return msgspec.structs.replace(hold, next_canary_at=int(min(now, hold.next_canary_at)))
 
 

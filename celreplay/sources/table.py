@@ -1,39 +1,24 @@
 """Reading a CEL table: one set of statements and steps for all databases."""
 
-import time
 from collections.abc import AsyncIterator, Collection, Container, Mapping, Sequence
-from datetime import tzinfo
 
 from celreplay.cel.events import CelEvent, happened_between
 from celreplay.cel.eventtime import epoch_of
-from celreplay.errors import SourceError, SourceUnavailableError
 from celreplay.sources.base import LinkedidPage, Position, TableDescription
-from celreplay.sources.database import Database, Row
 from celreplay.sources.keys import chunks, counted, usable
 from celreplay.sources.layout import Layout
-from celreplay.sources.statements import load
+from celreplay.sources.reader import TableReader
 from celreplay.times import SECOND
 
-_SQL = load("table")
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 _PAGE = 4000  # rows a step: some milliseconds, so that a writer of an SQLite file never waits long
 _UNORDERED_PAGE = 100_000  # without an index on id each step reads the whole table
-_SAMPLE, _PROBE = 500, 20
+_PROBE = 20
 _SLACK = 2 * 3600 * SECOND  # rows come late when a database stood still; a clock goes back by an hour
-_SETTLED = 3 * SECOND  # rows of one moment are all there after this; only tables without id need it
 
 
-class TableSource:
+class TableSource(TableReader):
     """The `CelSource` over a `Database`. The first use looks at the table; making one does no I/O."""
-
-    def __init__(
-        self, database: Database, *, table: str, columns: Mapping[str, str], zone: tzinfo, zone_name: str
-    ) -> None:
-        self._database = database
-        self._table = table
-        self._chosen = columns
-        self._zone, self._zone_name = zone, zone_name
-        self._layout: Layout | None = None
 
     async def describe(self) -> TableDescription:
         """See CelSource."""
@@ -99,13 +84,16 @@ class TableSource:
         layout = await self._ready()
         new = usable(keys)
         known: set[str] = set()
+        under: dict[str, set[str]] = {}
         rows: dict[object, CelEvent] = {}
         indexed = {"linkedid", "uniqueid"} <= set(layout.indexed) or "id" not in layout.columns
         while new:
             known |= new
-            found = await (self._by_keys(new) if indexed else self._by_passing(layout, known, rows))
-            for event, name in counted(found):
-                rows[name if event.id is None else event.id] = event
+            found = await (self._by_keys(new, under) if indexed else self._by_passing(layout, known, rows))
+            rows |= {name: event for event, name in counted(found)}
+            for event in found:
+                if event.linkedid in known:
+                    under.setdefault(event.uniqueid, set()).add(event.linkedid)
             named = {key for event in found for key in (event.linkedid, event.uniqueid)}
             new = usable(named) - known
         return sorted(
@@ -116,42 +104,6 @@ class TableSource:
         """See CelSource."""
         await self._database.aclose()
 
-    async def _look(self) -> Layout:
-        found = await self._database.look(self._table)
-        self._layout = Layout(self._table, found, self._chosen, self._database.dialect)
-        await self._judge(self._layout)
-        return self._layout
-
-    async def _ready(self) -> Layout:
-        layout = self._layout or await self._look()
-        if layout.empty:
-            await self._judge(layout)  # there may be rows by now
-        return layout
-
-    async def _judge(self, layout: Layout) -> None:
-        first, last = await self._fetch("first", limit=_SAMPLE), await self._fetch("last", limit=_SAMPLE)
-        layout.judge([*first, *reversed(last)], self._zone, self._zone_name)
-
-    async def _fetch(self, name: str, **values: object) -> Sequence[Row]:
-        layout = self._layout or await self._look()
-        try:
-            return await self._database.fetch(self._database.dialect.bind(_SQL[name], layout.names, values))
-        except SourceUnavailableError:
-            raise
-        except SourceError:
-            self._layout = None  # somebody changed the table: look again next time
-            raise
-
-    async def _decoded(self, rows: Sequence[Row]) -> list[CelEvent]:
-        layout = await self._ready()
-        if rows and layout.zone and not layout.zone.proved:
-            await self._judge(layout)
-        return layout.decode.all(rows)
-
-    async def _ends(self, layout: Layout, limit: int) -> tuple[list[CelEvent], list[CelEvent]]:
-        first, last = await self._fetch("first", limit=limit), await self._fetch("last", limit=limit)
-        return layout.decode.all(first), layout.decode.all(last)
-
     async def _first_since(self, layout: Layout, target: int) -> Position:
         """One pass by the server: without an index on id each step of a bisection would be one."""
         span = await self._fetch("ids_between", start=layout.written(target), end=layout.written(2**63))
@@ -159,10 +111,6 @@ class TableSource:
             last = (await self._ends(layout, 1))[1]
             return Position(last[0].id, last[0].eventtime) if last else Position()
         return Position(int(str(span[0][0])) - 1, max(0, target))
-
-    async def _marks(self, last: int, until: int, limit: int) -> list[CelEvent]:
-        rows = await self._fetch("marks_by_id", last=last, until=until, limit=limit)
-        return (await self._ready()).decode_mark.all(rows)
 
     async def _pages_by_id(
         self, layout: Layout, start: int, end: int, after: Position | None
@@ -203,28 +151,14 @@ class TableSource:
             if events[0].eventtime >= end + _SLACK:
                 return
 
-    async def _after_moment(self, layout: Layout, moment: int, limit: int) -> list[CelEvent]:
-        """Rows of a table without id. Those of one eventtime are never parted."""
-        if moment <= 0 or layout.empty:
-            rows = await self._fetch("first", limit=limit + 1)
-        else:
-            rows = await self._fetch("page_by_time", last=layout.written(moment), limit=limit + 1)
-        events = await self._decoded(rows)
-        if len(events) > limit:
-            cut = events[-1].eventtime
-            events = [event for event in events if event.eventtime != cut]
-            if not events:
-                return await self._decoded(await self._fetch("rows_at", moment=layout.written(cut)))
-        settled = time.time_ns() // 1000 - _SETTLED
-        return [event for event in events if event.eventtime < settled]
-
-    async def _by_keys(self, keys: set[str]) -> list[CelEvent]:
-        """By index. A row that is under one chunk's linkedid and another's uniqueid comes twice."""
-        return [
-            event
-            for chunk in chunks(keys)
-            for event in await self._decoded(await self._fetch("rows_by_key", keys=chunk))
-        ]
+    async def _by_keys(self, keys: set[str], under: Mapping[str, set[str]]) -> list[CelEvent]:
+        """By index. `under`: linkedids by channel that were looked up before, so that only the rows of a
+        channel that left them are read. A row under linkedid and uniqueid of two chunks comes twice."""
+        events: list[CelEvent] = []
+        for chunk in chunks(keys):
+            known = sorted({*chunk, *(linkedid for key in chunk for linkedid in under.get(key, ()))})
+            events += await self._decoded(await self._fetch("rows_by_key", keys=chunk, known=known))
+        return events
 
     async def _by_passing(self, layout: Layout, keys: set[str], have: Container[object]) -> list[CelEvent]:
         """Without index: one pass over the rows since the oldest key; gives those not in `have`. What a row

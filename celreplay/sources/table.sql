@@ -35,8 +35,9 @@ SELECT {columns} FROM {table} WHERE {id} IN :ids
 SELECT {columns} FROM {table} WHERE {linkedid} IN :keys
 
 -- name: rows_by_key
--- Rows under these linkedids, or of these channels; uses an index on either column.
+-- Rows under these linkedids, or of these channels under other linkedids than the known ones; uses an index
+-- on either column.
 SELECT {columns} FROM {table} WHERE {linkedid} IN :keys
 UNION ALL
 SELECT {columns} FROM {table}
-WHERE {uniqueid} IN :keys AND ({linkedid} IS NULL OR {linkedid} NOT IN :keys)
+WHERE {uniqueid} IN :keys AND ({linkedid} IS NULL OR {linkedid} NOT IN :known)
