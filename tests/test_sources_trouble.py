@@ -254,8 +254,10 @@ async def test_lookups_use_both_indexes(table: Table) -> None:
     for _ in range(6):
         await table.execute(f"INSERT INTO cel ({', '.join(names)}) SELECT {', '.join(values)} FROM cel")  # noqa: S608
     await table.execute("ANALYZE cel" if table.form.server == "postgresql" else "ANALYZE TABLE cel")
-    sql = dialect.bind(_SQL["rows_by_key"], layout.names, {"keys": ["1795396145.39"], "known": ["1795396145.39"]}).sql
-    sql = sql.replace("$1", "ARRAY['1795396145.39']").replace("%s", "'1795396145.39'")
+    keys = ["1795396145.39"]
+    sql = dialect.bind(_SQL["rows_by_key"], layout.names, {"keys": keys, "known": keys}).sql
+    for place, value in (("$1", f"ARRAY{keys}"), ("$2", f"ARRAY{keys}"), ("%s", repr(keys[0]))):
+        sql = sql.replace(place, value)
     plan = str(await table.execute(f"EXPLAIN {sql}"))
     if table.form.server == "postgresql":
         assert "cel_linkedid" in plan
