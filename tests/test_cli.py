@@ -198,6 +198,19 @@ def test_a_period_has_the_calls_with_a_row_in_it(all_captures: Path) -> None:
     assert 0 < len(calls) < len(everything)
 
 
+def test_a_view_of_the_table_gives_the_same_calls(tmp_path: Path) -> None:
+    """A view has no index on id, and its epochs may be texts: a period before all of them finds all."""
+    cel = cel_file(tmp_path / "cel.sqlite", "01-in-answered-1", "02-in-abandoned-ringing-1")
+    config = config_file(tmp_path, cel)
+    through_the_table = celreplay("calls", "-c", config, "--all", "--format", "json").stdout
+    with closing(sqlite3.connect(cel)) as database, database:
+        database.execute("ALTER TABLE cel RENAME TO rows")
+        database.execute("CREATE VIEW cel AS SELECT * FROM rows")
+    through_the_view = celreplay("calls", "-c", config, "--all", "--format", "json").stdout
+    assert len(through_the_table.splitlines()) == 2
+    assert through_the_view == through_the_table
+
+
 def test_an_unfinished_call_is_left_out_of_a_period_and_told(tmp_path: Path) -> None:
     """A call that has not finished is no result of a period; asked for by id it is shown, incomplete."""
     cel = cel_file(tmp_path / "cel.sqlite", "01-in-answered-1")

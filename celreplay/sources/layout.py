@@ -14,6 +14,7 @@ from celreplay.times import DAY, SECOND, Instant
 
 MARKS = ("id", "eventtime", "uniqueid", "linkedid")
 _LATEST = 250_000_000_000 * SECOND  # in the year 9892: drivers and zones know no year 10000
+_TEN_DIGITS = (1_000_000_000, 9_999_999_999)  # 2001 to 2286: epochs as text compare rightly only among these
 _INTEGERS = ("int", "serial", "numeric", "decimal", "number")
 
 
@@ -100,9 +101,9 @@ class Layout:
             kind = type(sample)
             return instant // SECOND if kind is int else kind(Decimal(instant) / SECOND)
         if isinstance(moment_of(sample), int):
-            return (
-                f"{instant // SECOND}.{instant % SECOND:06d}" if instant % SECOND else str(instant // SECOND)
-            )
+            lowest, highest = _TEN_DIGITS
+            second, rest = divmod(max(lowest * SECOND, min(instant, highest * SECOND)), SECOND)
+            return f"{second}.{rest:06d}" if rest else str(second)
         return str(naive)
 
 
