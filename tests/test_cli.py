@@ -211,6 +211,15 @@ def test_a_view_of_the_table_gives_the_same_calls(tmp_path: Path) -> None:
     assert through_the_view == through_the_table
 
 
+@pytest.mark.parametrize("name", ["missing.sqlite", "."])
+def test_no_head_of_a_table_stands_before_an_error(tmp_path: Path, name: str) -> None:
+    """What cannot be read is told in one line, with its remedy, and nothing is printed."""
+    result = celreplay("calls", "-c", config_file(tmp_path, tmp_path / name), "--all")
+    said = refused(result)
+    assert result.stdout == ""
+    assert "master.db" in said
+
+
 def test_an_unfinished_call_is_left_out_of_a_period_and_told(tmp_path: Path) -> None:
     """A call that has not finished is no result of a period; asked for by id it is shown, incomplete."""
     cel = cel_file(tmp_path / "cel.sqlite", "01-in-answered-1")

@@ -141,15 +141,20 @@ class Table:
         self._out = out
         self._widths = widths_for(CALL_COLUMNS, width)
         self._count = 0
-        self._line([column.title for column in CALL_COLUMNS])
-        self._line(["─" * width for width in self._widths])
 
     def write(self, call: Call) -> None:
+        if not self._count:
+            self._head()
         self._count += 1
         self._line([column.cell(call) for column in CALL_COLUMNS])
 
     def end(self) -> None:
         self._out.write(f"{self._count} {'call' if self._count == 1 else 'calls'}\n")
+
+    def _head(self) -> None:
+        """Not before the first call: a database that cannot be read is told in one line."""
+        self._line([column.title for column in CALL_COLUMNS])
+        self._line(["─" * width for width in self._widths])
 
     def _line(self, cells: Sequence[str]) -> None:
         fitted = (fit(cell, width) for cell, width in zip(cells, self._widths, strict=True))

@@ -80,6 +80,8 @@ class SqliteDatabase:
             hint = "the user of celreplay needs read access to it (group asterisk)"
             if isinstance(error, FileNotFoundError):
                 hint = "Asterisk 16 writes master.db, 22 the file that cel_sqlite3_custom.conf names"
+            elif isinstance(error, IsADirectoryError):
+                hint = "name the file in it, such as master.db"
             raise SourceError(f"{self._path}: {error.strerror}", hint=hint) from error
         uri = f"file:{quote(str(self._path.absolute()))}?mode=ro"
         return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
