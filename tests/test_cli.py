@@ -229,7 +229,7 @@ def test_an_unfinished_call_is_left_out_of_a_period_and_told(tmp_path: Path) -> 
     config.write_text(config.read_text().replace("1 min", "36500 days"))
     result = celreplay("calls", "-c", config, "--all", "--format", "json")
     assert (result.returncode, result.stdout) == (0, "")
-    assert "1 call has not finished" in result.stderr
+    assert "1 call has not finished and is left out" in result.stderr
     named = celreplay("calls", "-c", config, "--id", "1795396140.0", "--format", "json")
     assert json.loads(named.stdout)["complete"] is False
 

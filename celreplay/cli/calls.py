@@ -90,5 +90,9 @@ async def _calls_between(
         for call in intake.calls(page.groups):
             yield call
     if in_progress:
-        what = "1 call has" if in_progress == 1 else f"{in_progress} calls have"
-        click.echo(f"celreplay: {what} not finished and left out", err=True)
+        what = (
+            "1 call has not finished and is"
+            if in_progress == 1
+            else f"{in_progress} calls have not finished and are"
+        )
+        click.echo(f"celreplay: {what} left out", err=True)
