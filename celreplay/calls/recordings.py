@@ -36,13 +36,14 @@ def recordings_of(story: Story, meanings: Mapping[str, str]) -> list[str]:
         field = meanings.get(event.eventtype, "")
         text = said(event, RECORDING)
         name = text.rpartition("/")[2]
-        if name and name not in known and (field == RECORDING or (not field and _is_sound_file(name))):
+        if name and name not in known and (field == RECORDING or (not field and is_sound_file(name))):
             known.add(name)
             found.append((seq, text))
     return list(dict.fromkeys(path for _, path in sorted(found)))
 
 
-def _is_sound_file(name: str) -> bool:
+def is_sound_file(name: str) -> bool:
+    """By its ending."""
     return name.lower().endswith(_SOUND_FILES)
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "replay": "Process calls again, by id or by period.",
     "status": "Show where reading and delivering stand.",
     "explain": "Show where a call stands at each CRM, and why.",
+    "capture": "Write a call, without its people, as a test case.",
     "check-config": "Check a config file and show what was understood.",
     "demo": "Watch real calls go from CEL to a local receiver.",
 }
