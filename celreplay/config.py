@@ -124,8 +124,8 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`auto`: for people on a terminal, else JSON lines."""
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole file."""
+class _Sections(msgspec.Struct, frozen=True, kw_only=True):
+    """What the file holds beside connectors."""
 
     pbx: PbxConfig = PbxConfig()
     cel: CelConfig
@@ -133,21 +133,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     api: ApiConfig = ApiConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     log: LogConfig = LogConfig()
+
+
+class Config(_Sections, frozen=True, kw_only=True):
+    """The whole file."""
+
     connectors: dict[str, object] = {}
     """Name → the options of its type."""
     warnings: tuple[str, ...] = ()
     """What is allowed but not good; not from the file."""
 
 
-class _File(msgspec.Struct, frozen=True, kw_only=True):
-    """The sections of the file; connectors are read by their types afterwards."""
+class _File(_Sections, frozen=True, kw_only=True):
+    """The file as it is read: connectors follow by their types."""
 
-    pbx: PbxConfig = PbxConfig()
-    cel: CelConfig
-    store: StoreConfig = StoreConfig()
-    api: ApiConfig = ApiConfig()
-    delivery: DeliveryConfig = DeliveryConfig()
-    log: LogConfig = LogConfig()
     connectors: yaml.Node | None = None
 
 
