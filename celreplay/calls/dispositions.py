@@ -50,7 +50,7 @@ def call_disposition(story: Story) -> Disposition:
 
 
 def _of_legs(story: Story) -> Disposition:
-    legs = [leg for leg in story.legs if not _forwarded(leg)] or story.legs
+    legs = judged_legs(story)
     if all(leg.channel.cause is None for leg in legs):
         told = _told_by_dialplan(story)
         if told is not None:
@@ -60,6 +60,11 @@ def _of_legs(story: Story) -> Disposition:
         if disposition in found:
             return disposition
     return Disposition.FAILED
+
+
+def judged_legs(story: Story) -> list[LegStory]:
+    """The legs whose refusals decide where nobody talked: not phones that only sent the call on."""
+    return [leg for leg in story.legs if not _forwarded(leg)] or story.legs
 
 
 def _forwarded(leg: LegStory) -> bool:
@@ -96,32 +101,42 @@ def _without_legs(story: Story) -> Disposition:
 
 
 def deciding_cause(story: Story, disposition: Disposition) -> int | None:
-    """The caller's cause; where a leg's refusal decided, the leg's: the caller's channel may show another."""
+    """The cause of the channel that decided."""
+    return cause_channel(story, disposition).cause
+
+
+def cause_channel(story: Story, disposition: Disposition) -> Channel:
+    """The caller's channel; where a leg's refusal decided, the leg's: the caller's may show another cause."""
     if disposition in (Disposition.BUSY, Disposition.FAILED):
         for leg in reversed(story.legs):
             if leg.channel.cause is not None and leg_disposition(leg) is disposition:
-                return leg.channel.cause
+                return leg.channel
     persons = story.persons
     caller = story.caller.channel
     if caller.cause is not None and not (persons and persons[-1].channel.ended_seq > caller.ended_seq + 8):
-        return caller.cause
+        return caller
     last = max((leg.channel for leg in story.legs), key=_ended_seq, default=caller)
-    return last.cause if last.cause is not None else caller.cause
+    return last if last.cause is not None else caller
 
 
 def hangup_by(story: Story) -> HangupBy | None:
-    """From hangupsource of those who were there last: a channel's name, or nothing for the PBX."""
+    """From hangupsource: a channel's name, or nothing for the PBX."""
+    channel = source_channel(story)
+    if channel is None:
+        return None
+    source = channel.source or ""
+    if source == story.caller.channel.name:
+        return HangupBy.CALLER
+    return HangupBy.CALLEE if source and not source.startswith("dialplan/") else HangupBy.PBX
+
+
+def source_channel(story: Story) -> Channel | None:
+    """The channel whose hangupsource tells who hung up: of those who were there last the first that names
+    one, else the caller. None where the rows have no hangupsource."""
     caller = story.caller.channel
     there = sorted([caller, *(leg.channel for leg in story.persons)], key=_last_talk)[-2:]
-    sources = [channel.source for channel in (caller, *there) if channel.source is not None]
-    for source in sources:
-        if source == caller.name:
-            return HangupBy.CALLER
-        if source.startswith("dialplan/"):
-            return HangupBy.PBX
-        if source:
-            return HangupBy.CALLEE
-    return HangupBy.PBX if sources else None
+    told = [channel for channel in (caller, *there) if channel.source is not None]
+    return next((channel for channel in told if channel.source), told[0] if told else None)
 
 
 def sip_code(story: Story, disposition: Disposition) -> int | None:

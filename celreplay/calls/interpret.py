@@ -39,7 +39,7 @@ from celreplay.cel.fold import read
 from celreplay.cel.timeline import in_order, repaired
 from celreplay.times import Instant, seconds_between
 
-__all__ = ["INTERPRETER_VERSION", "PbxRules", "calls_of"]
+__all__ = ["INTERPRETER_VERSION", "PbxRules", "calls_of", "stories_of"]
 
 _facts = attrgetter(
     *("eventtype", "eventtime", "user_defined", "userdeftype", "cid_name", "cid_num", "cid_ani", "cid_dnid"),
@@ -56,7 +56,7 @@ _facts = attrgetter(
     ),
     *("peer", "extra"),
 )
-INTERPRETER_VERSION = 1
+INTERPRETER_VERSION = 2
 """Grows whenever the same rows give another Call than before."""
 
 
@@ -64,13 +64,22 @@ def calls_of(events: Sequence[CelEvent], rules: PbxRules, *, complete: bool = Tr
     """The calls in the rows of one group, oldest first; none where the rows are of SIP MESSAGE only.
 
     The rows may come in any order and twice. `complete` False: the group was closed by the time-out."""
+    return [call for _, call in stories_of(events, rules, complete=complete)]
+
+
+def stories_of(
+    events: Sequence[CelEvent], rules: PbxRules, *, complete: bool = True
+) -> list[tuple[Story, Call]]:
+    """Each call with the facts it was made of, whose `seq` are places in `story.scene.rows`."""
     scene = read(repaired(in_order(events)))
     if not scene.channels:
         return []
     parties = identify(scene, rules)
-    families = families_of(scene, parties, rules)
-    calls = [_call(tell(scene, parties, family), rules, complete=complete) for family in families]
-    return calls if rules.numbers == NO_PLAN else [in_plan(call, rules.numbers) for call in calls]
+    stories = [tell(scene, parties, family) for family in families_of(scene, parties, rules)]
+    calls = [_call(story, rules, complete=complete) for story in stories]
+    if rules.numbers != NO_PLAN:
+        calls = [in_plan(call, rules.numbers) for call in calls]
+    return list(zip(stories, calls, strict=True))
 
 
 def _call(story: Story, rules: PbxRules, *, complete: bool) -> Call:

@@ -3,6 +3,7 @@
 from celreplay.calls.legs import LegStory, Story
 from celreplay.calls.model import Direction
 from celreplay.calls.numbering import PbxRules, is_inside, is_long, same_number
+from celreplay.calls.parties import Party
 from celreplay.cel.channel import Channel
 from celreplay.cel.names import real_number
 
@@ -71,28 +72,39 @@ def external_number(story: Story, direction: Direction, dialed: str | None) -> s
         return story.caller.number
     if direction is not Direction.OUTGOING:
         return None
-    lines = _lines(story)
+    lines = lines_of(story)
     return (lines[0].number if lines else None) or dialed
 
 
 def extension_of(story: Story, direction: Direction) -> str | None:
     """The inside number that talked last, else rang last; outgoing: the caller, until it leaves."""
+    party = extension_party(story, direction)
+    return party.number if party else None
+
+
+def extension_party(story: Story, direction: Direction) -> LegStory | Party | None:
+    """Who `extension` is."""
     inside = [leg for leg in story.legs if not leg.outside]
-    talked = [(last_talk(leg.channel), leg.channel.seq, leg.number) for leg in inside if leg.talks]
-    caller = story.caller
-    if direction is Direction.OUTGOING and not caller.outside:
-        talked.append((last_talk(caller.channel), caller.channel.seq, caller.number))
+    talked: list[LegStory | Party] = [leg for leg in inside if leg.talks]
+    if direction is Direction.OUTGOING and not story.caller.outside:
+        talked.append(story.caller)
     if talked:
-        return max(talked, key=_order)[2]
-    return inside[-1].number if inside else None
+        return max(talked, key=_order)
+    return inside[-1] if inside else None
 
 
 def trunk_of(story: Story, direction: Direction) -> str | None:
     """The endpoint of the outside line: the caller's, or the one that answered, else the last one tried."""
     if direction is Direction.INCOMING:
         return story.caller.channel.endpoint or None
-    lines = _lines(story)
-    return (lines[0] if lines[0].talks else lines[-1]).channel.endpoint or None if lines else None
+    line = trunk_leg(story)
+    return line.channel.endpoint or None if line else None
+
+
+def trunk_leg(story: Story) -> LegStory | None:
+    """The outside leg that answered, else the last one tried."""
+    lines = lines_of(story)
+    return (lines[0] if lines[0].talks else lines[-1]) if lines else None
 
 
 def last_talk(channel: Channel) -> int:
@@ -100,9 +112,10 @@ def last_talk(channel: Channel) -> int:
     return max((stay.left_seq for stay in channel.stays if not stay.parked), default=-1)
 
 
-def _lines(story: Story) -> list[LegStory]:
+def lines_of(story: Story) -> list[LegStory]:
+    """The outside legs that talked, else all of them."""
     return [leg for leg in story.persons if leg.outside] or [leg for leg in story.legs if leg.outside]
 
 
-def _order(item: tuple[int, int, str | None]) -> tuple[int, int]:
-    return item[0], item[1]
+def _order(party: LegStory | Party) -> tuple[int, int]:
+    return last_talk(party.channel), party.channel.seq
