@@ -1,0 +1,179 @@
+"""Why a call counts as answered, missed, busy or failed, and who ended it. Pure."""
+
+from celreplay.calls.dispositions import cause_channel, judged_legs, leg_disposition, source_channel
+from celreplay.calls.explain_facts import Facts, Reason, cause_text, joined, seconds, stay_seqs
+from celreplay.calls.legs import LegStory
+from celreplay.calls.model import Disposition, HangupBy
+from celreplay.cel.channel import CONFERENCES
+
+_TAKEN_BACK = {"CANCEL": "the caller gave up", "NOANSWER": "nobody answered within the Dial time-out"}
+_TAKEN_BACK |= {"ANSWER": "another phone answered"}
+_TAKEN_BACK_CAUSES = (0, 16, 26, 127)
+
+
+def disposition(facts: Facts) -> Reason:
+    """The first of: somebody talked, voicemail, a queue, what the legs said, what the dialplan did."""
+    story = facts.story
+    if story.persons:
+        return _talked(facts, story.persons[0])
+    if story.conference is not None:
+        return Reason(f"entered conference {story.conference}".rstrip(), conference_seqs(facts))
+    if story.voicemail is not None:
+        return Reason(f"nobody talked; VoiceMail({story.voicemail.data}) ran", app_seqs(facts, "voicemail"))
+    if story.queue is not None:
+        end = facts.end(facts.caller)
+        return Reason(
+            f"left queue {story.queue} and no agent had talked ({_ended(facts)})",
+            [*app_seqs(facts, "queue", "appqueue"), *end],
+        )
+    return _of_legs(facts) if story.legs else _without_legs(facts)
+
+
+def conference_seqs(facts: Facts) -> list[int]:
+    """The caller's stays in conferences, and the rows that show the application."""
+    stays = [stay for stay in facts.caller.stays if stay.app in CONFERENCES]
+    return [*(seq for stay in stays for seq in stay_seqs(stay)), *_own_app_seqs(facts, *CONFERENCES)]
+
+
+def app_seqs(facts: Facts, *names: str) -> list[int]:
+    """The rows of the call's channels that show an application."""
+    return [
+        seq
+        for channel in facts.story.channels
+        if (app := channel.app(*names)) is not None
+        for seq in facts.showing(channel, app)
+    ]
+
+
+def _own_app_seqs(facts: Facts, *names: str) -> list[int]:
+    app = facts.caller.app(*names)
+    return facts.showing(facts.caller, app) if app else []
+
+
+def _talked(facts: Facts, leg: LegStory) -> Reason:
+    channel = leg.channel
+    others = len(facts.story.persons) - 1
+    more = f"; {others} more talked later" if others else ""
+    return Reason(
+        f"{channel.name} ({leg.number or 'number unknown'}) talked first, from"
+        f" {_offset(facts, leg.talks[0][0])} to {_offset(facts, leg.talks[0][1])}{more}",
+        [channel.seq, *facts.answer(channel), *facts.talks(leg)],
+    )
+
+
+def _of_legs(facts: Facts) -> Reason:
+    judged = judged_legs(facts.story)
+    told = [_leg_said(facts, leg) for leg in judged]
+    aside = [leg for leg in facts.story.legs if leg not in judged]
+    sent_on = [f"{leg.channel.name} only sent the call on" for leg in aside]
+    whole = [*told, *sent_on] if len(told) + len(sent_on) > 1 else [*told, "nobody else was rung"]
+    seqs = [seq for leg in facts.story.legs for seq in (leg.channel.seq, *facts.end(leg.channel))]
+    if all(leg.channel.cause is None for leg in judged):
+        caller = facts.caller
+        whole.append(f"no leg has a cause, the caller's channel came to {caller.last_exten or 'no exten'}")
+        seqs += [caller.last_seq, *_own_app_seqs(facts, "busy", "congestion")]
+    return Reason(joined(whole), [*seqs, *facts.end(facts.caller)])
+
+
+def _leg_said(facts: Facts, leg: LegStory) -> str:
+    channel = leg.channel
+    if channel.ended_at is None:
+        return f"{channel.name} was rung and the rows stop: {leg_disposition(leg).value}"
+    rang = f"rang {seconds(leg.rang_at, channel.ended_at)} and " if leg.rang_at is not None else ""
+    words = cause_text(channel.cause)
+    if channel.cause in _TAKEN_BACK_CAUSES:
+        status = facts.caller.dialstatus
+        why = _TAKEN_BACK.get(status, "taken back by the PBX")
+        words = f"cause {channel.cause} ({why})"
+    ended = "hung up with" if facts.event(channel.ended_seq) == "HANGUP" else "has no HANGUP row:"
+    return f"{channel.name} {rang}{ended} {words}: {leg_disposition(leg).value}"
+
+
+def _without_legs(facts: Facts) -> Reason:
+    caller = facts.caller
+    apps = ", ".join(dict.fromkeys(app.name for app in caller.apps)) or "none"
+    answered = "was answered by the PBX" if caller.answered_at is not None else "was not answered"
+    text = f"nobody was rung; the caller's channel {answered}, ran {apps}, {_ended(facts)}"
+    seqs = [*facts.begin(caller), *facts.answer(caller), *(app.seq for app in caller.apps)]
+    return Reason(text, [*seqs, *facts.end(caller)])
+
+
+def _ended(facts: Facts) -> str:
+    caller = facts.caller
+    if caller.ended_at is None:
+        return "the rows stop before its end"
+    if facts.event(caller.ended_seq) != "HANGUP":
+        return f"ended {_offset(facts, caller.ended_at)} without a HANGUP row"
+    status = f", dialstatus {caller.dialstatus}" if caller.dialstatus else ""
+    return f"ended {_offset(facts, caller.ended_at)} with {cause_text(caller.cause)}{status}"
+
+
+def _offset(facts: Facts, at: int) -> str:
+    return f"+{(at - facts.story.started_at) / 1_000_000:.3f} s"
+
+
+def cause(facts: Facts) -> Reason:
+    """Of the channel that decided."""
+    channel = cause_channel(facts.story, facts.call.disposition)
+    whose = "the caller's channel" if channel is facts.caller else "the leg that decided"
+    if channel.cause is None:
+        return Reason(f"no HANGUP row of {channel.name or 'the caller'} has a cause", [])
+    return Reason(f"{cause_text(channel.cause)} in the HANGUP of {channel.name}, {whose}", facts.end(channel))
+
+
+def hangup(facts: Facts) -> Reason:
+    """hangupsource."""
+    channel = source_channel(facts.story)
+    if channel is None:
+        return Reason("no HANGUP row has a hangupsource", [])
+    source = channel.source or ""
+    words = {
+        HangupBy.CALLER: f"hangupsource of {channel.name} is the caller's channel {source}",
+        HangupBy.CALLEE: f"hangupsource of {channel.name} is {source}, not the caller's channel",
+        HangupBy.PBX: f"hangupsource of {channel.name} is {source or 'empty'}: the PBX itself",
+    }
+    by = facts.call.hangup_by
+    return Reason(words[by] if by else "", facts.end(channel))
+
+
+def sip(facts: Facts) -> Reason:
+    """From the disposition and the causes of the legs."""
+    if facts.call.sip_code is None:
+        return Reason("the disposition is unknown", [])
+    why = disposition(facts)
+    legs_causes = ", ".join(str(leg.channel.cause) for leg in facts.story.legs) or "none"
+    text = f"stands for {facts.call.disposition.value}"
+    if facts.call.disposition is not Disposition.ANSWERED:
+        text += f", causes of the legs: {legs_causes}; {why.text}"
+        return Reason(text, [*why.seqs, *cause(facts).seqs])
+    return Reason(f"{text}: {why.text}", why.seqs)
+
+
+def legs(facts: Facts) -> Reason:
+    """Their beginnings, answers and ends."""
+    story = facts.story
+    found = [
+        seq
+        for leg in story.legs
+        for seq in (
+            *facts.number(leg),
+            *facts.answer(leg.channel),
+            *facts.talks(leg),
+            *facts.end(leg.channel),
+        )
+    ]
+    names = [f"{leg.channel.name}{_began(facts, leg)}" for leg in story.legs]
+    if story.conference_talks:
+        names.append(f"conference {story.conference}".rstrip())
+        found += conference_seqs(facts)
+    if story.voicemail is not None:
+        names.append("voicemail")
+        found += app_seqs(facts, "voicemail")
+    if not names:
+        return Reason("nobody was rung or talked", [])
+    return Reason(f"rung or talked: {', '.join(names)}", found)
+
+
+def _began(facts: Facts, leg: LegStory) -> str:
+    started = facts.event(leg.channel.seq)
+    return "" if started == "CHAN_START" else f" (first seen at its {started})"
