@@ -34,8 +34,8 @@ class GroupPage(msgspec.Struct, frozen=True, kw_only=True):
 
     groups: Sequence[Group]
     cursor: Position
-    in_progress: int = 0
-    """Groups of the page that have not finished: the tail brings them when they do."""
+    unfinished: Sequence[Group] = ()
+    """Calls of the page that go on, or that nobody has ended yet: the tail brings them when they are over."""
 
 
 async def groups_between(
@@ -69,7 +69,8 @@ async def _keyed(
         groups = groups_of(await source.rows_of(page.linkedids))
         mine = [group for group in groups if _first_seen_in(group, page, period)]
         finished = [group for group in mine if settled.is_finished(group, now)]
-        yield GroupPage(groups=finished, cursor=page.last, in_progress=len(mine) - len(finished))
+        unfinished = [group for group in mine if not settled.is_finished(group, now)]
+        yield GroupPage(groups=finished, cursor=page.last, unfinished=unfinished)
 
 
 def _first_seen_in(group: Group, page: LinkedidPage, period: Period) -> bool:
@@ -109,7 +110,7 @@ async def _streamed(
         yield GroupPage(
             groups=groups,
             cursor=Position(id=position.id, eventtime=horizon),
-            in_progress=len(grouper) if at_end else 0,
+            unfinished=[group for group in grouper.take_all() if _is_in(group, period)] if at_end else (),
         )
 
 

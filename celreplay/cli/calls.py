@@ -83,16 +83,14 @@ async def _print(
 async def _calls_between(
     config: Config, source: CelSource, intake: Intake, period: Period
 ) -> AsyncGenerator[Call, None]:
-    in_progress = 0
+    unfinished = 0
     pages = groups_between(source, period, now=now(), settled=settled(config))
     async for page in pages:
-        in_progress += page.in_progress
-        for call in intake.calls(page.groups):
+        unfinished += len(page.unfinished)
+        for call in intake.calls([*page.groups, *page.unfinished]):
             yield call
-    if in_progress:
-        what = (
-            "1 call has not finished and is"
-            if in_progress == 1
-            else f"{in_progress} calls have not finished and are"
+    if unfinished:
+        calls = "1 call has" if unfinished == 1 else f"{unfinished} calls have"
+        click.echo(
+            f"celreplay: {calls} not finished: shown as far as the rows go (complete: false)", err=True
         )
-        click.echo(f"celreplay: {what} left out", err=True)
