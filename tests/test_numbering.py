@@ -49,6 +49,28 @@ NEUTRAL = [
 ACCOUNT_NUMBER = [*NEUTRAL[:3], ("trunk-main", "74951230000")]
 PHONES_WITH_NAMES = [*NEUTRAL, (r"PJSIP/(1\d\d)\b", r"PJSIP/desk\1x")]
 UNUSUAL = [(r"PJSIP/(1\d\d)\b", r"PJSIP/out\1"), *NEUTRAL[:3], ("trunk-main", "4711")]
+# the contexts say nothing in these either
+PLAIN = NEUTRAL[:3]
+LINE = r"PJSIP/trunk-main-0*([0-9a-f]+)"
+THROUGH = r"PJSIP/(\+?\d{7,})@trunk-main"
+NUMERIC_SIP = [*CHAN_SIP, *PLAIN, ("trunk-main", "74951230000")]
+SHORT_NUMERIC = [("trunk-main", "4951")]
+IAX2 = [*PLAIN, (THROUGH, r"IAX2/itsp/\1"), (LINE, r"IAX2/itsp-\1"), ("trunk-main", "itsp")]
+IAX2_USER = [*PLAIN, (THROUGH, r"IAX2/us:pw@itsp/\1"), (LINE, r"IAX2/itsp-\1"), ("trunk-main", "itsp")]
+ANALOG_LINES = [*PLAIN, (THROUGH, r"DAHDI/g0/\1"), (LINE, r"DAHDI/\1-1")]
+DIGITAL_LINES = [*PLAIN, (THROUGH, r"DAHDI/g0/\1"), (LINE, r"DAHDI/i1/79031110001-\1")]
+ANALOG_PHONES = [*PLAIN, (r"PJSIP/1(\d\d)-0*([0-9a-f]+)", r"DAHDI/\1-1"), (r"PJSIP/1(\d\d)\b", r"DAHDI/\1")]
+OPAQUE_PHONES = [
+    *NEUTRAL,
+    *((rf"PJSIP/1(\d){digit}\b", rf"PJSIP/9EYlf\1{sign}") for digit, sign in enumerate("TvBwKqXzRm")),
+]
+OPAQUE_ALL = [*OPAQUE_PHONES, (r"\bitsp\b", "Ab7xKq2Z")]
+MOBILES = [*NEUTRAL, (r"PJSIP/(1\d\d)\b", r"PJSIP/79990000\1")]
+OVER_FMC = [
+    *NEUTRAL,
+    (r"PJSIP/(1\d\d),", r"PJSIP/\1@fmc-operator,"),
+    (r"PJSIP/1\d\d-", "PJSIP/fmc-operator-"),
+]
 
 
 def renamed(events: list[CelEvent], rename: Rename) -> list[CelEvent]:
@@ -72,6 +94,25 @@ def renamed(events: list[CelEvent], rename: Rename) -> list[CelEvent]:
         pytest.param(NEUTRAL, NOTHING_SAID, id="names that say nothing"),
         pytest.param(ACCOUNT_NUMBER, NOTHING_SAID, id="trunk named by its account number"),
         pytest.param(PHONES_WITH_NAMES, NOTHING_SAID, id="phones with names"),
+        pytest.param(NUMERIC_SIP, NOTHING_SAID, id="chan_sip trunk named by its account number"),
+        pytest.param(SHORT_NUMERIC, NOTHING_SAID, id="trunk with a short number for a name"),
+        pytest.param(IAX2, NOTHING_SAID, id="IAX2"),
+        pytest.param(IAX2_USER, NOTHING_SAID, id="IAX2 with a user"),
+        pytest.param(ANALOG_LINES, NOTHING_SAID, id="analog lines"),
+        pytest.param(DIGITAL_LINES, NOTHING_SAID, id="digital lines"),
+        pytest.param(ANALOG_PHONES, NOTHING_SAID, id="analog phones"),
+        pytest.param(OPAQUE_PHONES, NOTHING_SAID, id="phones with opaque names"),
+        pytest.param(OPAQUE_ALL, NOTHING_SAID, id="opaque names everywhere"),
+        pytest.param(OPAQUE_ALL, PbxRules(system="pbx", trunks=("Ab7xKq2Z",)), id="opaque, trunks told"),
+        pytest.param(OPAQUE_ALL, PbxRules(system="pbx", extensions=r"1\d\d"), id="opaque, extensions told"),
+        pytest.param(
+            MOBILES,
+            PbxRules(system="pbx", extensions=r"1\d\d|7999\d{7}"),
+            id="mobile phones as extensions",
+        ),
+        pytest.param(
+            OVER_FMC, PbxRules(system="pbx", trunks=("PJSIP/itsp-*",)), id="mobile phones over an FMC trunk"
+        ),
         pytest.param(
             UNUSUAL,
             PbxRules(system="pbx", trunks=("PJSIP/4711-*",), extensions=r"1\d\d"),
@@ -98,6 +139,47 @@ def test_configured_trunks_and_extensions_win() -> None:
     outgoing = events_of("10-out-answered-1", "sqlite")
     (inside,) = calls_of(outgoing, PbxRules(system="pbx", extensions=r"1\d\d|79031110001"))
     assert inside.direction.value == "internal"
+
+
+def test_with_trunks_given_every_other_channel_is_a_phone() -> None:
+    """Whatever it looks like: here an endpoint and a context named as those of an outside line are."""
+    looks = [(r"PJSIP/158", "PJSIP/gateway"), ("from-internal", "from-pstn")]
+    rows = [
+        replace(event, cid_num="79990000158") if event.channame.startswith("PJSIP/gateway") else event
+        for event in renamed(events_of("14-internal-answered-1", "sqlite"), looks)
+    ]
+    (looked_at,) = calls_of(rows, NOTHING_SAID)
+    (told,) = calls_of(rows, PbxRules(system="pbx", trunks=("PJSIP/itsp",)))
+    assert (looked_at.direction.value, told.direction.value) == ("incoming", "internal")
+    assert (told.caller.number, told.answered_by) == ("79990000158", "159")
+
+
+def test_a_trunk_that_the_config_forgot_is_still_one() -> None:
+    """A long number that was dialled through an endpoint went out, whatever the list says."""
+    (call,) = calls_of(events_of("10-out-answered-1", "sqlite"), PbxRules(system="pbx", trunks=("other",)))
+    assert (call.direction.value, call.trunk) == ("outgoing", "trunk-main")
+
+
+def test_a_phone_with_an_opaque_name_has_the_number_of_its_channel() -> None:
+    """In `caller`, `extension` and `legs`, on either side of a call."""
+    (outgoing,) = calls_of(renamed(events_of("10-out-answered-1", "sqlite"), OPAQUE_PHONES), NOTHING_SAID)
+    assert (outgoing.caller.number, outgoing.extension) == ("106", "106")
+    assert "9EYlf" in (outgoing.caller.channel or "")
+    (incoming,) = calls_of(renamed(events_of("01-in-answered-1", "sqlite"), OPAQUE_PHONES), NOTHING_SAID)
+    plain = planned("01-in-answered-1")
+    assert [leg.number for leg in incoming.legs] == [leg.number for leg in plain.legs]
+    assert (incoming.extension, incoming.trunk) == (plain.extension, "itsp")
+
+
+def test_a_mobile_phone_is_an_extension_or_outside_as_the_config_says() -> None:
+    """An FMC trunk brings phones of this PBX: its calls are inside ones unless it is a trunk like others."""
+    rows = renamed(events_of("14-internal-answered-1", "sqlite"), OVER_FMC)
+    phones = PbxRules(system="pbx", trunks=("PJSIP/itsp-*",))
+    fmc_too = PbxRules(system="pbx", trunks=("PJSIP/itsp-*", "PJSIP/fmc-*"))
+    assert [calls_of(rows, rules)[0].direction.value for rules in (phones, fmc_too)] == [
+        "internal",
+        "incoming",
+    ]
 
 
 def test_a_wrong_expression_is_no_expression() -> None:

@@ -15,6 +15,11 @@ _INSIDE_NUMBER = re.compile(r"\d{2,6}$")
 _OUTSIDE_NUMBER = re.compile(r"\+?\d{7,}$")
 _SIGNIFICANT = 5  # digits that two forms of one number share at least
 _LINES = frozenset({"DAHDI", "Zap", "mISDN", "CAPI", "Dongle", "Quectel", "Khomp", "SS7", "OOH323", "Motif"})
+_SINGLE_LINES = frozenset({"DAHDI", "Zap"})
+"""Analog ports, where phones may be too: `DAHDI/5-1`, numbered by the card."""
+_SPAN = re.compile(r"i\d+/")
+"""`DAHDI/i1/79031110001-1`: of a digital line."""
+_GROUP = re.compile(r"[gGrRi]\d+")
 _OUTSIDE_WORDS = re.compile(
     r"trunk|pstn|provider|carrier|gateway|\bgw\b|(?:^|[-_])(?:did|external|inbound|incoming|outside)(?:$|[-_])",
     re.IGNORECASE,
@@ -58,6 +63,11 @@ def dials_of(scene: Scene) -> list[Dialled]:
     ]
     found.sort(key=_seq)
     return found
+
+
+def is_of_group(dialled: Dialled, channel: Channel) -> bool:
+    """The Dial of a group of lines, `DAHDI/g0/79031110001`, may have made the channel `DAHDI/17-1`."""
+    return technology_of(channel.name) in _LINES and bool(_GROUP.fullmatch(dialled.target.endpoint))
 
 
 def is_trunk(name: str, endpoint: str, rules: PbxRules) -> bool:
@@ -104,18 +114,40 @@ def is_outside(channel: Channel, *, called: bool, dialled: Target | None, rules:
     own = channel.number
     if is_configured_extension(channel.endpoint, rules) or is_configured_extension(own, rules):
         return False
-    if dialled is not None and called:
-        return _dialled_outside(channel, dialled, rules)
+    target = dialled if called else None
+    if rules.trunks:  # every other channel is a phone, unless a number was plainly sent out through it
+        return target is not None and _is_sent_out(target, rules)
+    if target is not None:
+        return _dialled_outside(channel, target, rules)
+    return _named_outside(channel, called=called)
+
+
+def _named_outside(channel: Channel, *, called: bool) -> bool:
+    own = channel.number
+    if technology_of(channel.name) in _LINES:
+        return _line_outside(channel)
+    if _OUTSIDE_WORDS.search(channel.context) and not _INSIDE_NUMBER.match(own) and own != channel.endpoint:
+        return True  # whatever the endpoint is called: trunks with short numbers for names
     if _INSIDE_NUMBER.match(channel.endpoint) or (own and own == channel.endpoint):
         return False
-    if technology_of(channel.name) in _LINES:
-        return True
     return _looks_outside(channel, called=called)
 
 
+def _is_sent_out(target: Target, rules: PbxRules) -> bool:
+    return is_long(target.number) and not is_configured_extension(target.number, rules)
+
+
+def _line_outside(channel: Channel) -> bool:
+    """A line, or a phone at an analog port: that has a short number of its own."""
+    technology, _, rest = channel.name.partition("/")
+    if technology not in _SINGLE_LINES or _SPAN.match(rest) or _OUTSIDE_WORDS.search(channel.context):
+        return True
+    return not _INSIDE_NUMBER.match(channel.number)
+
+
 def _dialled_outside(channel: Channel, target: Target, rules: PbxRules) -> bool:
-    if not target.number:
-        return technology_of(channel.name) in _LINES
+    if not target.number:  # Dial(DAHDI/5) rings the phone at a port
+        return technology_of(channel.name) in _LINES - _SINGLE_LINES
     return not is_configured_extension(target.number, rules)
 
 

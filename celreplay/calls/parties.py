@@ -9,6 +9,7 @@ from celreplay.calls.numbering import (
     dials_of,
     inside_number,
     is_inside,
+    is_of_group,
     is_outside,
 )
 from celreplay.cel.channel import Channel, Scene
@@ -52,7 +53,7 @@ def identify(scene: Scene, rules: PbxRules) -> Parties:
     for channel in scene.channels.values():
         if channel.real:
             called = channel.linkedids[0] != channel.uniqueid
-            dialled = _dial_of(channel, free.get(channel.endpoint, []), scene) if called else None
+            dialled = _dial_of(channel, _candidates(channel, free), scene) if called else None
             parties[channel.uniqueid] = _party(scene, channel, called, dialled, numbered, rules)
     by_name = {party.channel.name: party for party in parties.values()}
     return Parties(by_id=parties, by_name=by_name, dials=dials)
@@ -63,7 +64,7 @@ def _party(
 ) -> Party:
     target = dialled.target if dialled else None
     outside = is_outside(channel, called=called, dialled=target, rules=rules) or (
-        not called and channel.endpoint in numbered and not is_inside(channel.number, rules)
+        not (called or rules.trunks) and channel.endpoint in numbered and not is_inside(channel.number, rules)
     )
     if not outside:
         number = inside_number(channel, rules)
@@ -76,20 +77,31 @@ def _party(
     return Party(channel=channel, outside=outside, number=number, called=called, dialled=dialled)
 
 
+def _candidates(channel: Channel, free: dict[str, list[Dialled]]) -> list[Dialled]:
+    """The Dials to its endpoint; of a line that a group lent, those to the group."""
+    found = free.get(channel.endpoint)
+    if found is not None:
+        return found
+    return next((dials for dials in free.values() if dials and is_of_group(dials[0], channel)), [])
+
+
 def _dial_of(channel: Channel, free: list[Dialled], scene: Scene) -> Dialled | None:
-    """The Dial that made the channel: the first unused one (to its endpoint) that runs when it starts. Where
-    APP_START rows are missing a Dial shows only in later rows."""
-    later: Dialled | None = None
+    """The Dial that made the channel: the first unused one (to its endpoint) that runs when it starts, of
+    several numbers at once the one for its own. Where APP_START rows are missing a Dial shows only in later
+    rows."""
+    found: Dialled | None = None
     for dial in free:
         if dial.seq > channel.seq:
-            later = dial
+            found = found or dial
             break
         if _runs_at(scene.channels[dial.by], dial.seq, channel.seq):
-            free.remove(dial)
-            return dial
-    if later is not None:
-        free.remove(later)
-    return later
+            if dial.target.number in ("", channel.number):
+                found = dial
+                break
+            found = found or dial
+    if found is not None:
+        free.remove(found)
+    return found
 
 
 def _runs_at(dialler: Channel, since: int, seq: int) -> bool:
