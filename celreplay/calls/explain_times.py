@@ -50,7 +50,7 @@ def ended(facts: Facts) -> Reason:
     last = at[0]
     what = facts.event(last.ended_seq)
     if not story.persons:
-        return Reason(f"nobody talked: {what} of {last.name}", facts.end(last))
+        return Reason(f"{what} of {last.name}: nobody talked", facts.end(last))
     talker = max((leg.channel for leg in story.persons), key=last_talk)
     seqs = [*facts.end(last), *facts.end(talker)]
     return Reason(f"{what} of {last.name}, the last end of the caller and of who talked last", seqs)

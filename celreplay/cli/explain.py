@@ -1,64 +1,149 @@
-"""`celreplay explain`: where a call stands at each CRM, and every attempt to get it there."""
+"""`celreplay explain`: why a call is what it is, from its rows to what each CRM answered."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
+import msgspec
 
 from celreplay.api.read_call import call_ids
+from celreplay.calls.explain import Explained, explained, row_ids
+from celreplay.calls.explain_rows import bridges_shown, channels_shown, rows_shown
 from celreplay.calls.interpret import INTERPRETER_VERSION
-from celreplay.calls.model import Call
+from celreplay.calls.model import encode
+from celreplay.cel.grouping import Group
 from celreplay.cli import EXIT_FAILED
 from celreplay.cli.common import config_option, load_config, quiet_log, run
-from celreplay.cli.output import local, printable
+from celreplay.cli.explain_text import bridges, fields, headline, legs, timeline, wrapped
+from celreplay.cli.output import local, printable, terminal_width, utf8_stdout
 from celreplay.config import Config
-from celreplay.parts import store_path
+from celreplay.lookup import groups_of_ids
+from celreplay.parts import open_source, pbx_rules, store_path
 from celreplay.store.base import AttemptRecord, DeliveryRecord
 from celreplay.store.sqlite import SqliteStore
 from celreplay.times import Instant
 
 
+class Delivered(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery with its attempts."""
+
+    delivery: DeliveryRecord
+    attempts: Sequence[AttemptRecord]
+
+
 @click.command(name="explain")
 @config_option
 @click.argument("linkedid")
-def command(config_path: Path, linkedid: str) -> None:
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True,
+    help="json: one object a call (docs/explain.md).",
+)  # fmt: skip
+def command(config_path: Path, linkedid: str, form: str) -> None:
     """Show where a call stands at each CRM, and why.
 
-    LINKEDID is any linkedid of the call. Every attempt is listed with what the CRM answered. Works beside
-    the running daemon and without it; needs no CEL table.
+    LINKEDID is any linkedid or uniqueid of the call. Shows its CEL rows as a timeline, its bridges and legs,
+    and for each field the reason and the rows that decided it; then every attempt at each CRM. Works beside
+    the running daemon and without it.
     """
     quiet_log()
     config = load_config(config_path)
     (linkedid,) = call_ids([linkedid])
-    told = run(_told(config, linkedid))
-    if not told:
-        hint = f"celreplay calls --id {linkedid} reads the CEL table"
-        click.echo(f"celreplay: the store has no call {linkedid} ({hint})", err=True)
+    calls, delivered = run(_found(config, linkedid))
+    out = utf8_stdout()
+    if form == "json":
+        lines = [_json(one, _of(one, delivered)) for one in calls]
+    else:
+        lines = list(_text(calls, delivered, terminal_width()))
+    if lines:
+        out.write("\n".join(lines) + "\n")
+    if not calls:
+        out.flush()
+        click.echo(f"celreplay: no CEL row has the id {linkedid}, or its rows are no call", err=True)
         raise click.exceptions.Exit(EXIT_FAILED)
-    click.echo("\n".join(told))
 
 
-async def _told(config: Config, linkedid: str) -> list[str]:
+async def _found(config: Config, linkedid: str) -> tuple[list[Explained], list[Delivered]]:
+    source = open_source(config)
+    try:
+        groups = await groups_of_ids(source, [linkedid])
+    finally:
+        await source.aclose()
+    calls = [one for group in groups for one in _explained(group, config, linkedid)]
+    ids = [linkedid, *(id_ for one in calls for id_ in one.call.linkedids)]
+    return calls, await _delivered(config, dict.fromkeys(ids))
+
+
+def _explained(group: Group, config: Config, asked: str) -> list[Explained]:
+    return explained(group.events, pbx_rules(config), complete=group.ended, asked=asked)
+
+
+async def _delivered(config: Config, ids: dict[str, None]) -> list[Delivered]:
+    """What the store knows; nothing without connectors, and nothing before the first start."""
+    if not config.connectors:
+        return []
     path = store_path(config)
     if not path.exists():
         return []
     store = SqliteStore.open(path, system=config.pbx.name, interpreter=str(INTERPRETER_VERSION))
     try:
-        call = await store.call(linkedid)
-        ids = dict.fromkeys([linkedid, *(call.linkedids if call else ())])
-        deliveries = [record for id_ in ids for record in await store.deliveries(linkedid=id_)]
-        lines = [_call_line(call)] if call else []
-        for delivery in deliveries:
-            lines += _delivery_lines(delivery, await store.attempts(delivery.delivery_id))
-        return lines
+        found = [record for id_ in ids for record in await store.deliveries(linkedid=id_)]
+        return [
+            Delivered(delivery=one, attempts=list(await store.attempts(one.delivery_id))) for one in found
+        ]
     finally:
         await store.aclose()
 
 
-def _call_line(call: Call) -> str:
-    parties = f"{call.caller.number or 'anonymous'} → {call.dialed_number or '?'}"
-    text = f"{call.linkedid}  {local(call.started_at.utc())}  {call.direction.value}  {parties}"
-    return printable(f"{text}  {call.disposition.value}")
+def _of(one: Explained, delivered: Sequence[Delivered]) -> list[Delivered]:
+    return [record for record in delivered if record.delivery.linkedid in one.call.linkedids]
+
+
+def _json(one: Explained, delivered: Sequence[Delivered]) -> str:
+    scene = one.story.scene
+    found: dict[str, object] = {
+        "call": one.call,
+        "rows": rows_shown(scene, row_ids(scene.rows)),
+        "channels": channels_shown(scene),
+        "bridges": bridges_shown(scene),
+        "fields": one.fields,
+        "deliveries": [_delivery_object(record) for record in delivered],
+    }
+    return encode(found).decode()
+
+
+def _delivery_object(record: Delivered) -> dict[str, object]:
+    """Times as in a call."""
+    return _times_as_text(record.delivery) | {
+        "attempts": [
+            _times_as_text(one) | {"answer": one.answer.decode(errors="replace")} for one in record.attempts
+        ]
+    }
+
+
+def _times_as_text(record: DeliveryRecord | AttemptRecord) -> dict[str, object]:
+    return {
+        name: Instant(value) if name.endswith("_at") and value is not None else value
+        for name, value in msgspec.structs.asdict(record).items()
+    }
+
+
+def _text(calls: Sequence[Explained], delivered: Sequence[Delivered], width: int) -> Iterator[str]:
+    if calls:
+        scene = calls[0].story.scene
+        yield "ROWS"
+        yield from timeline(rows_shown(scene, row_ids(scene.rows)), channels_shown(scene), width)
+        yield from ("", "BRIDGES", *bridges(bridges_shown(scene), width))
+    for one in calls:
+        yield from ("", *wrapped(f"CALL {headline(one)}", width, indent=5))
+        yield from ("", "LEGS", *legs(one.call.legs, width))
+        yield from ("", "FIELDS", *fields(one.fields, width))
+        yield from ("", "WARNINGS")
+        for warning in one.call.warnings or ["none"]:
+            yield from wrapped(warning, width, indent=2)
+    if delivered:
+        yield from ("", "DELIVERIES") if calls else ("DELIVERIES",)
+    for record in delivered:
+        yield from _delivery_lines(record.delivery, record.attempts)
 
 
 def _delivery_lines(delivery: DeliveryRecord, attempts: Sequence[AttemptRecord]) -> Iterator[str]:
