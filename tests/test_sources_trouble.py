@@ -120,6 +120,34 @@ async def test_our_sessions_cannot_write(request: pytest.FixtureRequest, tmp_pat
             await database.fetch(Bound("DELETE FROM cel", ()))
 
 
+async def test_an_account_of_another_host_is_explained(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """With skip-name-resolve the user `…@localhost` may not come over 127.0.0.1, whatever its password."""
+    async with filled(FORMS["freepbx"], request, tmp_path) as table:
+        name = table.url.rpartition("/")[2]
+        user = f"local_{name}"
+        await table.execute(f"CREATE USER {user}@localhost IDENTIFIED BY 'its-password'")
+        server = request.getfixturevalue("mariadb")
+        with pytest.raises(
+            SourceError, match=rf"'{user}'@'<host of celreplay>'.*skip-name-resolve"
+        ) as caught:
+            await source_of(server.url(name, user, "its-password")).rows_after(Position(), 1)
+        assert "its-password" not in str(caught.value)
+
+
+async def test_a_wrong_database_is_told_beside_the_right(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """The server says "denied" for a database that does not exist, so the remedy names both."""
+    async with filled(FORMS["freepbx"], request, tmp_path) as table:
+        user = f"other_{table.url.rpartition('/')[2]}"
+        await table.execute(f"CREATE USER {user} IDENTIFIED BY ''")
+        server = request.getfixturevalue("mariadb")
+        with pytest.raises(SourceError, match=r"database's name in the URL; as root: GRANT SELECT ON"):
+            await source_of(server.url("no_such_database", user)).rows_after(Position(), 1)
+
+
 async def test_a_revoked_right_is_named_with_its_remedy(table: Table, request: pytest.FixtureRequest) -> None:
     """The message holds the GRANT; with it the same source goes on."""
     name = table.url.rpartition("/")[2]

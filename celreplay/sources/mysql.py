@@ -18,6 +18,7 @@ _SQL = load("mysql")
 _CONNECT_SECONDS = 10
 _STATEMENT_SECONDS = 120.0
 _SESSION = "SET SESSION lock_wait_timeout = 10"  # metadata locks; its default is a year
+_HOSTS = "'localhost' and '127.0.0.1' are two where the server has skip-name-resolve"
 # https://mariadb.com/kb/en/mariadb-error-codes/
 _DENIED_USER, _DENIED_DATABASE, _UNKNOWN_DATABASE = {1045, 1698}, 1044, 1049
 _DENIED_TABLE = {1142, 1143}
@@ -139,15 +140,22 @@ class MysqlDatabase:
         place = table if "." in table else f"{self._database}.{table}"
         return f"as root: GRANT SELECT ON {place} TO '{self._user}'@'<host of celreplay>'"
 
+    def _remedy(self, code: int) -> str:
+        if code in _DENIED_USER:
+            return (
+                f"check user and password; the account must be '{self._user}'@'<host of celreplay>': {_HOSTS}"
+            )
+        if code == _DENIED_DATABASE:
+            return f"check the database's name in the URL; {self._grant(self._table)}"
+        if code in _DENIED_TABLE:
+            return self._grant(self._table)
+        return "check the database's name in the URL" if code == _UNKNOWN_DATABASE else ""
+
     def _said(self, error: Exception) -> SourceError:
         code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
         text = str(error.args[1]) if len(error.args) > 1 else str(error) or type(error).__name__
-        if code in _DENIED_USER:
-            return SourceError(f"{self._place}: {text}", hint="check user and password")
-        if code == _DENIED_DATABASE or code in _DENIED_TABLE:
-            return SourceError(f"{self._place}: {text}", hint=self._grant(self._table))
-        if code == _UNKNOWN_DATABASE:
-            return SourceError(f"{self._place}: {text}", hint="check the database's name in the URL")
+        if remedy := self._remedy(code):
+            return SourceError(f"{self._place}: {text}", hint=remedy)
         if code in _LATER or code in _CLIENT_ERRORS or isinstance(error, OSError | TimeoutError | EOFError):
             return SourceUnavailableError(f"{self._place} does not answer: {text}")
         if type(error).__name__ in {"InterfaceError", "InternalError"}:
