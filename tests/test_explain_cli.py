@@ -100,3 +100,15 @@ def test_json_has_the_deliveries(tmp_path: Path) -> None:
     assert delivery["state"] == "delivered"
     assert delivery["updated_at"].endswith("Z")
     assert delivery["attempts"] == []
+
+
+def test_without_the_cel_table_the_deliveries_are_shown(tmp_path: Path) -> None:
+    """What each CRM has is in the store; what is wrong with the table is one line."""
+    cel = cel_file(tmp_path / "cel.sqlite", "01-in-answered-1")
+    config = config_file(tmp_path, cel, **to_webhook(nowhere()))
+    celreplay("replay", "-c", config, "--start-date", "2026-11-01", "--mark-delivered")
+    cel.unlink()
+    result = celreplay("explain", "-c", config, "1795396140.0")
+    assert "cel.sqlite" in refused(result, code=result.returncode)
+    assert result.returncode != 0
+    assert result.stdout.startswith("DELIVERIES\n1795396140.0  crm call  delivered")

@@ -17,6 +17,7 @@ from celreplay.cli.common import config_option, load_config, quiet_log, run
 from celreplay.cli.explain_text import bridges, fields, headline, legs, timeline, wrapped
 from celreplay.cli.output import local, printable, terminal_width, utf8_stdout
 from celreplay.config import Config
+from celreplay.errors import SourceError
 from celreplay.lookup import groups_of_ids
 from celreplay.parts import open_source, pbx_rules, store_path
 from celreplay.store.base import AttemptRecord, DeliveryRecord
@@ -48,7 +49,7 @@ def command(config_path: Path, linkedid: str, form: str) -> None:
     quiet_log()
     config = load_config(config_path)
     (linkedid,) = call_ids([linkedid])
-    calls, delivered = run(_found(config, linkedid))
+    calls, delivered, error = run(_found(config, linkedid))
     out = utf8_stdout()
     if form == "json":
         lines = [_json(one, _of(one, delivered)) for one in calls]
@@ -56,28 +57,36 @@ def command(config_path: Path, linkedid: str, form: str) -> None:
         lines = list(_text(calls, delivered, terminal_width()))
     if lines:
         out.write("\n".join(lines) + "\n")
+    out.flush()
+    if error is not None:
+        raise error
     if not calls:
-        out.flush()
         click.echo(f"celreplay: no CEL row has the id {linkedid}, or its rows are no call", err=True)
         raise click.exceptions.Exit(EXIT_FAILED)
 
 
-async def _found(config: Config, linkedid: str) -> tuple[list[Explained], list[Delivered]]:
+async def _found(
+    config: Config, linkedid: str
+) -> tuple[list[Explained], list[Delivered], SourceError | None]:
+    """Without the CEL table (the error tells why) the deliveries can still be shown."""
     source = open_source(config)
+    groups, error = [], None
     try:
         groups = await groups_of_ids(source, [linkedid])
+    except SourceError as wrong:
+        error = wrong
     finally:
         await source.aclose()
     calls = [one for group in groups for one in _explained(group, config, linkedid)]
     ids = [linkedid, *(id_ for one in calls for id_ in one.call.linkedids)]
-    return calls, await _delivered(config, dict.fromkeys(ids))
+    return calls, await _delivered(config, ids), error
 
 
 def _explained(group: Group, config: Config, asked: str) -> list[Explained]:
     return explained(group.events, pbx_rules(config), complete=group.ended, asked=asked)
 
 
-async def _delivered(config: Config, ids: dict[str, None]) -> list[Delivered]:
+async def _delivered(config: Config, ids: Sequence[str]) -> list[Delivered]:
     """What the store knows; nothing without connectors, and nothing before the first start."""
     if not config.connectors:
         return []
@@ -86,7 +95,9 @@ async def _delivered(config: Config, ids: dict[str, None]) -> list[Delivered]:
         return []
     store = SqliteStore.open(path, system=config.pbx.name, interpreter=str(INTERPRETER_VERSION))
     try:
-        found = [record for id_ in ids for record in await store.deliveries(linkedid=id_)]
+        known = await store.call(ids[0])
+        every = dict.fromkeys([*ids, *(known.linkedids if known else ())])
+        found = [record for id_ in every for record in await store.deliveries(linkedid=id_)]
         return [
             Delivered(delivery=one, attempts=list(await store.attempts(one.delivery_id))) for one in found
         ]
