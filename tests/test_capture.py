@@ -124,6 +124,22 @@ def test_numbers_keep_their_length_and_their_likeness(number: str, prefix: str) 
     assert same_number(one, other)
 
 
+@given(st.from_regex(r"[0-9]{6,15}", fullmatch=True), st.integers(0, 14), st.integers(1, 9))
+def test_two_numbers_stay_two(number: str, place: int, step: int) -> None:
+    """That differ in one digit, wherever it stands."""
+    at = place % len(number)
+    other = number[:at] + str((int(number[at]) + step) % 10) + number[at + 1 :]
+    assert Mask([], KEY).number(number) != Mask([], KEY).number(other)
+
+
+def test_a_number_that_becomes_another_of_the_call_is_masked_anew() -> None:
+    """Else a person's number would stand there after all."""
+    other = Mask([], KEY + bytes([0])).number("79031110001")
+    made = case_of(with_texts(cid_dnid="79031110001", cid_rdnis=other), RULES, KEY)
+    assert isinstance(made, Case)
+    assert not any(other in cell for row in made.rows for cell in row)
+
+
 def test_a_number_becomes_the_same_everywhere() -> None:
     """With or without separators, in a string of Dial, a channel, a file, JSON."""
     number = masked("79031110001")

@@ -158,6 +158,27 @@ def test_a_trunk_that_the_config_forgot_is_still_one() -> None:
     """A long number that was dialled through an endpoint went out, whatever the list says."""
     (call,) = calls_of(events_of("10-out-answered-1", "sqlite"), PbxRules(system="pbx", trunks=("other",)))
     assert (call.direction.value, call.trunk) == ("outgoing", "trunk-main")
+    (hairpin,) = calls_of(
+        events_of("18-forward-external-3", "sqlite"), PbxRules(system="pbx", trunks=("other",))
+    )
+    assert (hairpin.direction.value, hairpin.trunk) == ("incoming", "trunk-main")
+
+
+def test_a_group_of_lines_is_known_by_its_dial() -> None:
+    """The line that a group lent has a name of its own; the number is the one that was dialled through it."""
+    rename = [(THROUGH, r"DAHDI/g0/9\1"), *ANALOG_LINES[3:]]
+    (call,) = calls_of(renamed(events_of("10-out-answered-1", "sqlite"), rename), NOTHING_SAID)
+    assert (call.direction.value, call.external_number) == ("outgoing", "979031110001")
+
+
+def test_a_short_number_on_a_digital_line_is_outside() -> None:
+    """A service calls back: only an analog port may have a phone."""
+    rows = [
+        replace(event, cid_num="112") if event.cid_num.startswith("7") else event
+        for event in renamed(events_of("01-in-answered-1", "sqlite"), DIGITAL_LINES)
+    ]
+    (call,) = calls_of(rows, NOTHING_SAID)
+    assert (call.direction.value, call.external_number) == ("incoming", "112")
 
 
 def test_a_phone_with_an_opaque_name_has_the_number_of_its_channel() -> None:
@@ -276,6 +297,13 @@ def test_inside_rules_reach_phones_transfers_and_who_answered() -> None:
     assert [(one.by, one.to) for one in call.transfers] == [("office-161", "office-162")]
 
 
+def test_a_customer_joined_to_another_follows_the_outside_rules() -> None:
+    """The other party of a merge is no leg of this call."""
+    plan = NumberPlan(outside=((r"7(.*)", r"+7\1"),), inside=((r".*", "0"),))
+    calls = calls_of(events_of("26-merged-1a", "sqlite"), PbxRules(system="pbx", numbers=plan))
+    assert [call.transfers[0].to for call in calls] == ["+79261110002", "+79261110001"]
+
+
 def test_a_conference_is_no_number() -> None:
     """`conference 801` stays, whatever the rules."""
     call = planned("21-conference-1c", inside=((r".*", "x"),), outside=((r".*", "00"),))
@@ -305,8 +333,9 @@ def test_nobody_stays_nobody_under_any_rule(sent: str) -> None:
 
 def test_a_rewrite_that_leaves_nothing_leaves_nobody() -> None:
     """So an admin drops numbers that are no customer's."""
-    call = planned("01-in-answered-1", outside=((r"79.*", ""),))
-    assert (call.external_number, call.direction.value) == (None, "incoming")
+    for nothing in ("", "nobody"):
+        call = planned("01-in-answered-1", outside=((r"79.*", nothing),))
+        assert (call.external_number, call.direction.value) == (None, "incoming")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from celreplay.calls.numbering import (
     dials_of,
     inside_number,
     is_inside,
+    is_long,
     is_of_group,
     is_outside,
 )
@@ -45,7 +46,11 @@ class Parties(msgspec.Struct, kw_only=True, gc=False):
 def identify(scene: Scene, rules: PbxRules) -> Parties:
     """Find the party of every real channel."""
     dials = dials_of(scene)
-    numbered = {dial.target.endpoint for dial in dials if dial.target.number and dial.target.endpoint}
+    numbered = {
+        dial.target.endpoint
+        for dial in dials
+        if dial.target.endpoint and (is_long(dial.target.number) if rules.trunks else dial.target.number)
+    }
     free: dict[str, list[Dialled]] = {}
     for dial in dials:
         free.setdefault(dial.target.endpoint, []).append(dial)
@@ -64,7 +69,7 @@ def _party(
 ) -> Party:
     target = dialled.target if dialled else None
     outside = is_outside(channel, called=called, dialled=target, rules=rules) or (
-        not (called or rules.trunks) and channel.endpoint in numbered and not is_inside(channel.number, rules)
+        not called and channel.endpoint in numbered and not is_inside(channel.number, rules)
     )
     if not outside:
         number = inside_number(channel, rules)
