@@ -2,8 +2,8 @@
 
 from celreplay.calls.explain_facts import Facts, Reason
 from celreplay.calls.explain_outcome import conference_seqs, disposition
+from celreplay.calls.moments import rung_legs
 from celreplay.calls.sides import last_talk
-from celreplay.calls.unannounced import forwarded_leg
 from celreplay.cel.channel import Channel
 from celreplay.cel.events import EventType
 
@@ -76,24 +76,21 @@ def ring(facts: Facts) -> Reason:
     """The first rung leg's beginning to the answer, or to the last end."""
     story = facts.story
     if facts.call.ring is None:
-        rung = any(leg.rang_at is not None for leg in story.legs)
-        return Reason("the rows stop while a phone rings" if rung else "no phone was called", [])
+        cut = any(leg.rang_at is not None for leg in story.legs)
+        return Reason("the rows stop while a phone rings" if cut else "no phone was called", [])
     if story.click and not story.legs:
         caller = facts.caller
         seqs = [*facts.begin(facts.origin), *(facts.answer(caller) or facts.end(caller))]
         return Reason(f"the extension's own ringing, {caller.name}: nobody else was called", seqs)
-    rung_legs = [leg for leg in story.legs if leg.rang_at is not None]
-    forwarded = forwarded_leg(story)
-    if facts.call.direction != "outgoing" and forwarded is not None:
-        rung_legs = [leg for leg in rung_legs if leg.channel.seq >= forwarded.channel.seq]
-    first = min(rung_legs, key=lambda leg: leg.rang_at or 0)
+    rung = rung_legs(story, facts.call.direction)
+    first = min(rung, key=lambda leg: leg.rang_at or 0)
     begin = f"from {facts.event(first.channel.seq)} of {first.channel.name}"
     if story.persons and story.persons[0].answered_at is not None:
         until = answered(facts) if facts.call.answered_at is not None else Reason("", [])
         channel = story.persons[0].channel
         seqs = [*facts.answer(channel), *(stay.seq for stay in channel.talks), *until.seqs]
         return Reason(f"{begin} to the first answer, {channel.name}", [first.channel.seq, *seqs])
-    last = max(rung_legs, key=lambda leg: leg.channel.ended_at or 0).channel
+    last = max(rung, key=lambda leg: leg.channel.ended_at or 0).channel
     text = f"{begin} to {facts.event(last.ended_seq)} of {last.name}, who rang last"
     return Reason(text, [first.channel.seq, *facts.end(last)])
 

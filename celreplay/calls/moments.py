@@ -1,6 +1,6 @@
 """When a call was answered, when it ended, how long it rang. Pure."""
 
-from celreplay.calls.legs import Story
+from celreplay.calls.legs import LegStory, Story
 from celreplay.calls.model import Direction
 from celreplay.calls.sides import last_talk
 from celreplay.calls.unannounced import forwarded_leg
@@ -29,13 +29,10 @@ def ended_at(story: Story) -> int | None:
 
 
 def ring_of(story: Story, direction: Direction) -> float | None:
-    """From the first ringing to the first person's answer, or to the end of the last ringing. A call
-    forwarded outside rings where it was sent to."""
-    rung = [leg for leg in story.legs if leg.rang_at is not None]
+    """From the first ringing to the first person's answer, or to the end of the last ringing."""
     if story.click and not story.legs:
         return _own_ring(story)
-    if direction is not Direction.OUTGOING and (forwarded := forwarded_leg(story)) is not None:
-        rung = [leg for leg in rung if leg.channel.seq >= forwarded.channel.seq]
+    rung = rung_legs(story, direction)
     if not rung:
         return None
     first = min(leg.rang_at for leg in rung if leg.rang_at is not None)
@@ -45,6 +42,14 @@ def ring_of(story: Story, direction: Direction) -> float | None:
     ends = [leg.channel.ended_at for leg in rung]
     known = [end for end in ends if end is not None]
     return seconds_between(first, max(known)) if len(known) == len(ends) else None
+
+
+def rung_legs(story: Story, direction: Direction) -> list[LegStory]:
+    """The legs whose ringing counts: a call forwarded outside rings where it was sent to."""
+    rung = [leg for leg in story.legs if leg.rang_at is not None]
+    if direction is not Direction.OUTGOING and (forwarded := forwarded_leg(story)) is not None:
+        rung = [leg for leg in rung if leg.channel.seq >= forwarded.channel.seq]
+    return rung
 
 
 def _own_ring(story: Story) -> float | None:
