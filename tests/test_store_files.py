@@ -50,9 +50,10 @@ async def main():
 
 try:
     asyncio.run(main())
-except* StoreError as errors:
-    print(errors.exceptions[0], file=sys.stderr)
-    raise SystemExit(3)
+except ExceptionGroup as errors:
+    (error, *_) = errors.exceptions
+    print(type(error).__name__, error, file=sys.stderr)
+    sys.exit(3)
 """
 
 
