@@ -329,6 +329,7 @@ def test_nobody_stays_nobody_under_any_rule(sent: str) -> None:
     plan = NumberPlan(outside=((r".*", "79261110009"),), e164=True, region="RU")
     (call,) = calls_of(rows, PbxRules(system="pbx", numbers=plan))
     assert (call.direction.value, call.external_number) == ("incoming", None)
+    assert plan.outside_form(sent) == sent
 
 
 def test_a_rewrite_that_leaves_nothing_leaves_nobody() -> None:
