@@ -50,8 +50,8 @@ async def main():
 
 try:
     asyncio.run(main())
-except ExceptionGroup as errors:
-    (error, *_) = errors.exceptions
+except (StoreError, ExceptionGroup) as error:
+    error = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
     print(type(error).__name__, error, file=sys.stderr)
     sys.exit(3)
 """
