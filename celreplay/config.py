@@ -181,6 +181,8 @@ def _document(path: Path) -> yaml.Node | None:
         what = f"is not UTF-8 (byte {error.start})"
     except OSError as error:
         what = f"cannot be read: {error.strerror or error}"
+        if isinstance(error, PermissionError):
+            what += f": run as root or as celreplay's user, or chgrp celreplay and chmod 640 {path}"
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

@@ -475,3 +475,13 @@ def test_a_full_disk_is_one_line(all_captures: Path) -> None:
             timeout=50,
         )
     assert refused(result) == "celreplay: No space left on device"
+
+
+def test_without_a_place_to_print_nothing_is_done(tmp_path: Path) -> None:
+    """A closed stdout ends the command with code 2, not with a traceback."""
+    command = shlex.join(
+        [*CELREPLAY, "calls", "-c", str(config_file(tmp_path, tmp_path / "cel.sqlite")), "--all"]
+    )
+    result = subprocess.run(["bash", "-c", f"{command} >&-"], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr

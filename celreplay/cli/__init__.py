@@ -22,7 +22,7 @@ COMMANDS = {
     "calls": "Print calls as celreplay understands them. Delivers nothing.",
     "replay": "Process calls again, by id or by period.",
     "status": "Show where reading and delivering stand.",
-    "explain": "Show where a call stands at each CRM, and why.",
+    "explain": "Show why a call is what it is, and where it stands at each CRM.",
     "capture": "Write a call, without its people, as a test case.",
     "check-config": "Check a config file and show what was understood.",
     "demo": "Watch real calls go from CEL to a local receiver.",
@@ -65,6 +65,8 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and exit. What a user can cause is one line on stderr, never a traceback."""
+    if sys.stdout is None or sys.stderr is None:
+        os._exit(EXIT_WRONG)  # closed by the caller: there is nobody to tell
     try:
         code = cli.main(arguments, prog_name="celreplay", standalone_mode=False)
         sys.stdout.flush()

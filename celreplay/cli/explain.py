@@ -40,7 +40,7 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     help="json: one object a call (docs/explain.md).",
 )  # fmt: skip
 def command(config_path: Path, linkedid: str, form: str) -> None:
-    """Show where a call stands at each CRM, and why.
+    """Show why a call is what it is, and where it stands at each CRM.
 
     LINKEDID is any linkedid or uniqueid of the call. Shows its CEL rows as a timeline, its bridges and legs,
     and for each field the reason and the rows that decided it; then every attempt at each CRM. Works beside
