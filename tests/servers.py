@@ -145,7 +145,7 @@ class Mariadb(Server):
         self.socket = self.folder / "socket"
         self.run(
             "mariadb-install-db", "--no-defaults", f"--datadir={self.data}", "--skip-test-db",
-            "--auth-root-authentication-method=normal", "--skip-name-resolve",
+            "--auth-root-authentication-method=normal", "--skip-name-resolve", f"--tmpdir={self.folder}",
         )  # fmt: skip
 
     def command(self) -> list[str]:
@@ -154,6 +154,7 @@ class Mariadb(Server):
             f"--port={self.port}", "--bind-address=127.0.0.1", f"--pid-file={self.folder / 'pid'}",
             "--skip-name-resolve", "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=2",
             "--default-time-zone=+05:00", "--character-set-server=utf8mb4",
+            f"--tmpdir={self.folder}",  # a starting server clears the folder of others' temporary tables
         ]  # fmt: skip
 
     def url(self, database: str, user: str = "root", password: str = "") -> str:
