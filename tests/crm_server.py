@@ -128,6 +128,8 @@ class CrmServer:
         """Asked first, for answers that depend on the call."""
         self.received: list[Received] = []
         self.ledger: dict[str, Entry] = {}
+        self.asked: list[Received] = []
+        """Look-ups: GET /calls/{webhook-id}, 200 where the ledger has it, else 404."""
         self.at_once = 0
         self.most_at_once = 0
         self.pause = 0.0
@@ -140,6 +142,10 @@ class CrmServer:
     def play(self, *plays: Play) -> None:
         """The answers to the next requests, one each; afterwards `default`."""
         self._script.extend(plays)
+
+    @property
+    def lookup_url(self) -> str:
+        return self.url + "/{webhook_id}"
 
     @property
     def taken(self) -> list[str]:
@@ -183,6 +189,10 @@ class CrmServer:
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             received = self._verify(request, await request.read())
+            if request.method == "GET" and not received.refusal:
+                self.asked.append(received)
+                entry = self.ledger.get(request.path.rsplit("/", 1)[-1], Entry())
+                return web.Response(status=200 if entry.taken else 404)
             self.received.append(received)
             if self.pause:
                 await asyncio.sleep(self.pause)
@@ -195,7 +205,7 @@ class CrmServer:
     def _verify(self, request: web.Request, body: bytes) -> Received:
         refusal = ""
         try:
-            self._verifier.verify(body, dict(request.headers), json_parse=True)
+            self._verifier.verify(body, dict(request.headers), json_parse=request.method == "POST")
         except (WebhookVerificationError, ValueError) as error:
             refusal = f"{error}"
         return Received(

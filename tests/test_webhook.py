@@ -230,7 +230,51 @@ def test_a_receiver_may_end_the_retries_of_a_call() -> None:
     assert answer(200, webhook_delivery="abort-message").kind is OutcomeKind.OK
 
 
-def test_a_webhook_cannot_be_asked() -> None:
+def look_up(status: int, **headers: str) -> Probe | Outcome:
+    """What an answer to a look-up comes to."""
+    asking = options(lookup_url=f"{URL}/{{webhook_id}}")
+    probing = WebhookConnector("crm", asking).probe(delivery(), {}, NOW)
+    request = next(probing)
+    assert (request.method, request.body) == ("GET", b"")
+    assert request.url == f"{URL}/{webhook_id(delivery())}"
+    verifier = Webhook(SECRET)
+    moment = datetime.fromtimestamp(NOW // SECOND, UTC)
+    assert request.headers["webhook-signature"] == verifier.sign(webhook_id(delivery()), moment, "")
+    with pytest.raises(StopIteration) as end:
+        probing.send(Response(status=status, headers={k.replace("_", "-"): v for k, v in headers.items()}))
+    answered: Probe | Outcome = end.value.value
+    return answered
+
+
+def test_a_receiver_with_a_look_up_can_be_asked() -> None:
+    """`lookup_url`: a signed GET; 2xx = it has the call, 404 = it has not; whatever else says neither."""
+    assert build("crm", "office", options(lookup_url=f"{URL}/{{webhook_id}}")).can_probe
+    assert look_up(200) is Probe.DONE
+    assert look_up(204) is Probe.DONE
+    assert look_up(404) is Probe.ABSENT
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, OutcomeKind.AUTH),
+        (405, OutcomeKind.CONFIG),
+        (410, OutcomeKind.CONFIG),
+        (400, OutcomeKind.CONFIG),
+        (301, OutcomeKind.CONFIG),
+        (429, OutcomeKind.THROTTLE),
+        (503, OutcomeKind.THROTTLE),
+    ],
+)
+def test_a_look_up_that_says_nothing_is_no_answer(status: int, kind: OutcomeKind) -> None:
+    """Neither "has it" nor "has it not": the call stays uncertain, and the reason names the look-up."""
+    answered = look_up(status, retry_after="7")
+    assert isinstance(answered, Outcome)
+    assert (answered.kind, answered.http_status) == (kind, status)
+    assert answered.reason.startswith(f"`lookup_url` answered {status}")
+
+
+def test_a_webhook_without_a_look_up_cannot_be_asked() -> None:
     """Probing needs no request and gives unknown."""
     probing = WebhookConnector("crm", options()).probe(delivery(), {}, NOW)
     with pytest.raises(StopIteration) as end:
@@ -242,6 +286,8 @@ def test_a_webhook_cannot_be_asked() -> None:
     ("fields", "mistake"),
     [
         ({"secret": Secret("whsec_not base64!")}, "secret: is not base64"),
+        ({"lookup_url": "https://crm.example.com/calls"}, "lookup_url: must have {webhook_id} in it"),
+        ({"lookup_url": "crm/{webhook_id}"}, "lookup_url: is no address"),
         ({"secret": Secret("whsec_c2hvcnQ=")}, "secret: holds 5 bytes"),
         (
             {"secret": Secret("whsk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")},

@@ -399,6 +399,30 @@ async def test_uncertain_calls_run_out_of_attempts_too(office: Office, clock: Fa
     assert (await office.delivery(call)).reason.startswith("out of attempts: outcome unknown")
 
 
+@pytest.mark.parametrize("took_it", [True, False])
+async def test_a_receiver_with_a_look_up_gets_each_call_once(
+    live: Office, crm: CrmServer, took_it: bool
+) -> None:
+    """The connection was cut: the receiver is asked by `lookup_url`, and sent the call again only if it has not
+    got it, which it must say twice."""
+    options = webhook_options(
+        crm.url,
+        lookup_url=crm.lookup_url,
+        timeout=Duration(0.3),
+        probe_after=Duration(0.1),
+        schedule=(Duration(0.1),) * 3,
+    )
+    connector, call = WebhookConnector("crm", options), call_of(1)
+    crm.play(Play(how=How.RESET, takes=took_it))
+    await live.queue(connector, call)
+    async with live.delivering(connector, options):
+        await true(lambda: stands(live, call, State.DELIVERED))
+    [entry] = crm.ledger.values()
+    assert (entry.taken, entry.duplicates) == (1, 0)
+    assert entry.requests == (1 if took_it else 2)
+    assert len(crm.asked) == (1 if took_it else 2)
+
+
 async def test_a_crm_that_has_the_call_is_not_sent_it_again(office: Office, clock: FakeClock) -> None:
     """Where the CRM can be asked, an uncertain call is asked about, and found."""
     connector, call = FakeConnector(can_probe=True), call_of(1)

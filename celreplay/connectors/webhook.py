@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -35,6 +36,7 @@ from celreplay.units import Secret
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - the mark of a secret, not one
 _SECRET_BYTES = range(24, 65)  # the spec's lengths
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110 section 5.6.2
+_ID_PLACE = "{webhook_id}"
 _OURS = {"content-type", "content-length", "host", "transfer-encoding", "connection", "user-agent"}
 
 
@@ -49,9 +51,16 @@ class WebhookOptions(DeliveryOptions, frozen=True, kw_only=True, forbid_unknown_
     and the old one."""
     headers: dict[str, Secret] = msgspec.field(default_factory=dict)
     """Further headers of each request, e.g. `Authorization`."""
+    lookup_url: Annotated[str, msgspec.Meta(max_length=2000)] = ""
+    """Where the receiver tells by GET whether it has a call, `{webhook_id}` standing for the call's id: 2xx =
+    it has, 404 = it has not. Empty = it cannot be asked."""
 
     def __post_init__(self) -> None:
-        _check_url(self.url)
+        _check_url("url", self.url)
+        if self.lookup_url:
+            _check_url("lookup_url", self.lookup_url)
+            if self.lookup_url.count(_ID_PLACE) != 1:
+                raise ValueError(f"lookup_url: must have {_ID_PLACE} in it, once")
         if not self.secrets:
             raise ValueError("secret: is an empty list")
         for secret in self.secrets:
@@ -67,14 +76,14 @@ class WebhookOptions(DeliveryOptions, frozen=True, kw_only=True, forbid_unknown_
         return self.secret if isinstance(self.secret, tuple) else (self.secret,)
 
 
-def _check_url(url: str) -> None:
+def _check_url(key: str, url: str) -> None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
         usable = False
     if not usable or re.search(r"[\s\x00-\x1f]", url):
-        raise ValueError("url: is no address like https://crm.example.com/calls")
+        raise ValueError(f"{key}: is no address like https://crm.example.com/calls")
 
 
 def _check_header(name: str, value: Secret) -> None:
@@ -123,10 +132,10 @@ class WebhookConnector:
     """Posts calls to one endpoint."""
 
     batch_size = 1
-    can_probe = False
 
     def __init__(self, name: str, options: WebhookOptions) -> None:
         self.name = name
+        self.can_probe = bool(options.lookup_url)
         self._options = options
         self._keys = tuple(key_of(secret) for secret in options.secrets)
         self._headers = {name: secret.reveal() for name, secret in options.headers.items()}
@@ -138,33 +147,38 @@ class WebhookConnector:
 
     def exchange(self, deliveries: Sequence[Delivery], state: ConnectorState, now: Instant) -> Exchange:  # noqa: ARG002 - keeps no state
         """One POST."""
-        response = yield from ask(self._request(deliveries[0], now))
+        response = yield from ask(self._post(deliveries[0], now))
         return [outcome_of(response, now)]
 
-    def probe(self, delivery: Delivery, state: ConnectorState, now: Instant) -> Probing:  # noqa: ARG002 - the protocol
-        """A receiver of webhooks cannot be asked."""
-        yield from ()
-        return Probe.UNKNOWN
+    def probe(self, delivery: Delivery, state: ConnectorState, now: Instant) -> Probing:  # noqa: ARG002 - keeps no state
+        """One GET of `lookup_url`, where there is one."""
+        if not self.can_probe:
+            return Probe.UNKNOWN
+        url = self._options.lookup_url.replace(_ID_PLACE, webhook_id(delivery))
+        response = yield from ask(self._request("GET", url, delivery, b"", now))
+        return found_or_not(response, now)
 
-    def _request(self, delivery: Delivery, now: Instant) -> Request:
+    def _post(self, delivery: Delivery, now: Instant) -> Request:
+        request = self._request("POST", self._options.url, delivery, delivery.payload, now)
+        headers = {**request.headers, "content-type": "application/json"}
+        if delivery.forced:
+            headers["celreplay-attempt"] = "forced"
+        return msgspec.structs.replace(request, headers=headers)
+
+    def _request(self, method: str, url: str, delivery: Delivery, body: bytes, now: Instant) -> Request:
         identity, timestamp = webhook_id(delivery), now // SECOND
         headers = {
             **self._headers,
-            "content-type": "application/json",
             "user-agent": f"celreplay/{__version__}",
             "webhook-id": identity,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": " ".join(
-                sign(key, identity, timestamp, delivery.payload) for key in self._keys
-            ),
+            "webhook-signature": " ".join(sign(key, identity, timestamp, body) for key in self._keys),
         }
-        if delivery.forced:
-            headers["celreplay-attempt"] = "forced"
         return Request(
-            method="POST",
-            url=self._options.url,
+            method=method,
+            url=url,
             headers=headers,
-            body=delivery.payload,
+            body=body,
             timeout=self._options.timeout,
             status_suffices=True,
         )
@@ -205,6 +219,17 @@ def outcome_of(response: Response, now: Instant) -> Outcome:
         retry_after=None if kind in (OutcomeKind.OK, OutcomeKind.PERMANENT) else wait,
         answer=response.body[:ANSWER_KEPT],
     )
+
+
+def found_or_not(response: Response, now: Instant) -> Probe | Outcome:
+    """What the answer to a look-up says; an Outcome where the receiver could not tell now."""
+    if response.status in range(200, 300):
+        return Probe.DONE
+    if response.status == HTTPStatus.NOT_FOUND:
+        return Probe.ABSENT
+    outcome = outcome_of(response, now)
+    kind = OutcomeKind.CONFIG if outcome.kind is OutcomeKind.PERMANENT else outcome.kind
+    return msgspec.structs.replace(outcome, kind=kind, reason=f"`lookup_url` {describe(response)}")
 
 
 def _kind_of(status: int, *, asked_to_wait: bool) -> OutcomeKind:
