@@ -1,6 +1,6 @@
 """From groups of rows to what the store takes: the calls, each with the deliveries wished for it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -29,9 +29,13 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 class Intake:
     """Interprets groups and words their deliveries; pure but for a log line on a fault of our own."""
 
-    def __init__(self, rules: PbxRules, connectors: Mapping[str, Connector]) -> None:
+    def __init__(
+        self, rules: PbxRules, connectors: Mapping[str, Connector], *, updated: Collection[str] = ()
+    ) -> None:
         self._rules = rules
         self._connectors = connectors
+        self._updated = frozenset(updated)
+        """Connectors that get a call again when it has changed (`on_change: resend`)."""
 
     def calls(self, groups: Iterable[Group]) -> list[Call]:
         """The calls of the groups. A group that breaks the interpreter is logged and left out: it must not
@@ -60,6 +64,7 @@ class Intake:
                 strand=call.external_number,
                 due_at=now,
                 payload=b"" if reason else connector.prepare(call, "call"),
+                update=connector.prepare(call, "call", update=True) if name in self._updated else b"",
                 skip_reason=reason,
                 mark_delivered=wish.mark_delivered,
                 force=wish.force,

@@ -91,7 +91,8 @@ async def parts_of(config: Config, *, rename: bool = False) -> AsyncIterator[Par
         options = {name: of for name, of in config.connectors.items() if isinstance(of, DeliveryOptions)}
         connectors = {name: build(name, config.pbx.name, of) for name, of in options.items()}
         health = Health()
-        intake = Intake(pbx_rules(config), connectors)
+        updated = {name for name, of in options.items() if of.on_change == "resend"}
+        intake = Intake(pbx_rules(config), connectors, updated=updated)
         replayer = Replayer(source, store, intake, clock, settled(config))
         services = Services(
             source=source, store=store, replayer=replayer, connectors=connectors, health=health, clock=clock

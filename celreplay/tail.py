@@ -135,8 +135,9 @@ class Tail:
         calls = self._intake.finished(groups, Wish(), now)
         results = await self._store.save_calls(calls, now=now, reading=reading)
         for result in results:
-            if result.result is Queued.CHANGED:
-                _log.warning("tail.call_changed", linkedid=result.linkedid, connector=result.connector)
+            if result.result in (Queued.CHANGED, Queued.UPDATED):
+                names = {"linkedid": result.linkedid, "connector": result.connector}
+                _log.warning("tail.call_changed", **names, reason=result.reason)
         if results:
             self.queued.set()
 

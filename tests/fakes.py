@@ -99,8 +99,8 @@ class FakeConnector:
         """Of everything sent, in order."""
         return [delivery.linkedid for delivery in self.sent]
 
-    def prepare(self, call: Call, part: str) -> bytes:
-        return encode({"part": part, "call": call})
+    def prepare(self, call: Call, part: str, *, update: bool = False) -> bytes:
+        return encode({"part": part, "call": call} | ({"update": True} if update else {}))
 
     def exchange(self, deliveries: Sequence[Delivery], state: ConnectorState, now: Instant) -> Exchange:  # noqa: ARG002 - the protocol
         self.batches.append([delivery.linkedid for delivery in deliveries])

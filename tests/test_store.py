@@ -13,6 +13,7 @@ from celreplay.connectors.base import OutcomeKind
 from celreplay.sources.base import Position
 from celreplay.store.base import (
     Claim,
+    FinishedCall,
     Force,
     Hold,
     Lane,
@@ -186,6 +187,59 @@ async def test_a_changed_call_that_was_delivered_is_left_and_told(store: SqliteS
     (queueing,) = await store.save_calls([changed], now=NOW)
     assert queueing.result is Queued.CHANGED
     assert await state_of(store, "a") is State.DELIVERED
+
+
+def changed_call(revision: str) -> FinishedCall:
+    """The call "a" with other facts, for a connector that wants updates."""
+    return make_finished(call=make_call("a", revision=revision), payload=b"whole", update=b"update")
+
+
+async def test_a_changed_call_that_was_delivered_is_sent_as_an_update_if_wished(store: SqliteStore) -> None:
+    """UPDATED: queued again under the same identity, with the bytes of an update; once for each change."""
+    await save(store, "a")
+    await end_all(store)
+    (queueing,) = await store.save_calls([changed_call("r2")], now=NOW)
+    assert queueing.result is Queued.UPDATED
+    assert "changed since it was delivered" in queueing.reason
+    (one,) = await claim(store, now=NOW + SECOND)
+    assert (one.delivery.part, one.delivery.payload, one.delivery.forced) == ("call", b"update", True)
+    await store.settle([settled(one, State.DELIVERED)])
+    (queueing,) = await store.save_calls([changed_call("r2")], now=NOW)
+    assert queueing.result is Queued.ALREADY_DELIVERED
+
+
+async def test_an_update_that_waits_takes_over_the_next_change(store: SqliteStore) -> None:
+    """Two changes before the CRM could be told of the first: it gets the second, once."""
+    await save(store, "a")
+    await end_all(store)
+    await store.save_calls([changed_call("r2")], now=NOW)
+    newer = make_finished(call=make_call("a", revision="r3"), payload=b"whole", update=b"newest")
+    (queueing,) = await store.save_calls([newer], now=NOW)
+    assert queueing.result is Queued.ALREADY_WAITING
+    (one,) = await claim(store, now=NOW + SECOND)
+    assert one.delivery.payload == b"newest"
+
+
+async def test_a_call_that_changes_between_attempts_keeps_its_bytes_unless_updates_are_wished(
+    store: SqliteStore,
+) -> None:
+    """Refused, and to be tried again: the bytes stay, the change is told; with updates it is sent as it is now."""
+    await save(store, "a")
+    (one,) = await claim(store, now=NOW)
+    await store.settle([settled(one, State.PENDING, next_at=NOW)])
+    (queueing,) = await store.save_calls(
+        [make_finished(call=make_call("a", revision="r2"), payload=b"new")], now=NOW
+    )
+    assert queueing.result is Queued.CHANGED
+    (one,) = await claim(store, now=NOW + SECOND)
+    assert one.delivery.payload not in (b"new", b"whole")
+    (queueing,) = await store.save_calls([changed_call("r3")], now=NOW)
+    assert queueing.result is Queued.CHANGED, "it is being sent"
+    await store.settle([settled(one, State.PENDING, next_at=NOW)])
+    (queueing,) = await store.save_calls([changed_call("r3")], now=NOW)
+    assert queueing.result is Queued.ALREADY_WAITING
+    (one,) = await claim(store, now=NOW + 2 * SECOND)
+    assert (one.delivery.payload, one.delivery.forced) == (b"whole", False)
 
 
 async def test_force_sends_again_under_the_same_identity(store: SqliteStore) -> None:

@@ -230,6 +230,16 @@ def test_a_receiver_may_end_the_retries_of_a_call() -> None:
     assert answer(200, webhook_delivery="abort-message").kind is OutcomeKind.OK
 
 
+def test_an_update_says_so() -> None:
+    """`type` is call.updated, the rest as ever; a look-up cannot tell whether an update has arrived."""
+    connector = WebhookConnector("crm", options(lookup_url=f"{URL}/{{webhook_id}}"))
+    whole, update = connector.prepare(call_of(1), "call"), connector.prepare(call_of(1), "call", update=True)
+    assert json.loads(update) == {**json.loads(whole), "type": "call.updated"}
+    with pytest.raises(StopIteration) as end:
+        next(connector.probe(delivery(payload=update, forced=True), {}, NOW))
+    assert end.value.value is Probe.UNKNOWN
+
+
 def look_up(status: int, **headers: str) -> Probe | Outcome:
     """What an answer to a look-up comes to."""
     asking = options(lookup_url=f"{URL}/{{webhook_id}}")

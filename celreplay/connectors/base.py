@@ -56,7 +56,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 1
     """Counted from 1."""
     forced: bool = False
-    """An admin asked to send again what was delivered before."""
+    """Delivered before, and sent again: an admin asked for it, or the call has changed since."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,8 +121,9 @@ class Connector(Protocol):
     can_probe: bool
     """False where the CRM cannot be asked; the policy `on_uncertain` decides then."""
 
-    def prepare(self, call: Call, part: str) -> bytes:
-        """The payload to store for a call. Pure; raises nothing for a valid Call."""
+    def prepare(self, call: Call, part: str, *, update: bool = False) -> bytes:
+        """The payload to store for a call. `update`: the CRM has got the call, as it was before. Pure; raises
+        nothing for a valid Call."""
         ...
 
     def exchange(self, deliveries: Sequence[Delivery], state: ConnectorState, now: Instant) -> Exchange:

@@ -28,6 +28,8 @@ class DeliveryOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     on_uncertain: Literal["resend", "park"] = "resend"
     """When it is not known whether a call arrived and the CRM cannot be asked: send it again under the same
     identity, or leave it to a person."""
+    on_change: Literal["resend", "ignore"] = "ignore"
+    """When rows of a call come after it was delivered: send it again as an update, or only tell it."""
     probe_after: Duration = Duration(10)
     """What a CRM may take to show a call it has taken. Nothing uncertain is asked about, or sent again,
     before the attempt's start + `timeout` + this."""

@@ -140,10 +140,11 @@ class WebhookConnector:
         self._keys = tuple(key_of(secret) for secret in options.secrets)
         self._headers = {name: secret.reveal() for name, secret in options.headers.items()}
 
-    def prepare(self, call: Call, part: str) -> bytes:  # noqa: ARG002 - a call has one body, whatever its part
+    def prepare(self, call: Call, part: str, *, update: bool = False) -> bytes:  # noqa: ARG002 - a call has one body, whatever its part
         """The body, minified (spec, "Payload structure")."""
         moment = call.started_at if call.ended_at is None else call.ended_at
-        return encode({"type": "call.finished", "timestamp": moment, "data": call})
+        type_ = "call.updated" if update else "call.finished"
+        return encode({"type": type_, "timestamp": moment, "data": call})
 
     def exchange(self, deliveries: Sequence[Delivery], state: ConnectorState, now: Instant) -> Exchange:  # noqa: ARG002 - keeps no state
         """One POST."""
@@ -151,8 +152,9 @@ class WebhookConnector:
         return [outcome_of(response, now)]
 
     def probe(self, delivery: Delivery, state: ConnectorState, now: Instant) -> Probing:  # noqa: ARG002 - keeps no state
-        """One GET of `lookup_url`, where there is one."""
-        if not self.can_probe:
+        """One GET of `lookup_url`, where there is one. It cannot tell whether an update has arrived: the
+        receiver has the call in any case."""
+        if not self.can_probe or delivery.payload.startswith(b'{"type":"call.updated"'):
             return Probe.UNKNOWN
         url = self._options.lookup_url.replace(_ID_PLACE, webhook_id(delivery))
         response = yield from ask(self._request("GET", url, delivery, b"", now))

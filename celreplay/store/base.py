@@ -62,6 +62,8 @@ class Queued(StrEnum):
     MARKED = "marked_delivered"
     CHANGED = "changed"
     """Delivered before, and the call's facts have changed since (another revision); left as it is."""
+    UPDATED = "updated"
+    """The same, and queued again as an update."""
 
 
 class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +76,8 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """The outside number; None for anonymous and internal calls: no order is kept among them."""
     due_at: int = 0
     payload: bytes = b""
+    update: bytes = b""
+    """The bytes to send where the call was delivered before and has changed since. Empty: it is left."""
     skip_reason: str = ""
     """Not empty: recorded as skipped for this reason."""
     mark_delivered: bool = False

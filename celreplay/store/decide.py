@@ -84,14 +84,22 @@ def _insert(wish: NewDelivery, result: Queued, state: State, reason: str) -> Dec
 
 def _again(wish: NewDelivery, known: Known, revision: str, replay_id: int | None) -> Decision:
     if known.state in WAITING:
-        untried = known.state is State.PENDING and not known.attempts
-        renew = untried and revision != known.revision and wish.payload
-        return _leave(known, Queued.ALREADY_WAITING, action=Action.RENEW if renew else Action.NOTHING)
+        return _waiting(wish, known, revision)
     if known.state is State.SUPERSEDED:
         return _leave(known, Queued.SKIPPED, known.reason, "its call was folded into another one")
     if known.state is State.DELIVERED or known.delivered_at is not None:  # a forced one may die after that
         return _delivered(wish, known, revision, replay_id)
     return _not_delivered(wish, known, replay_id)
+
+
+def _waiting(wish: NewDelivery, known: Known, revision: str) -> Decision:
+    """One that has been tried keeps its bytes, unless updates are wished and no attempt of it is in doubt."""
+    if revision == known.revision or not wish.payload:
+        return _leave(known, Queued.ALREADY_WAITING)
+    if known.state is State.PENDING and (wish.update or not known.attempts):
+        return _leave(known, Queued.ALREADY_WAITING, action=Action.RENEW)
+    reason = "it waits as it was; the call has changed since: ask for it again once it is delivered"
+    return _leave(known, Queued.CHANGED, reason)
 
 
 def _not_delivered(wish: NewDelivery, known: Known, replay_id: int | None) -> Decision:
@@ -115,6 +123,9 @@ def _delivered(wish: NewDelivery, known: Known, revision: str, replay_id: int | 
             return _leave(known, Queued.SKIPPED, wish.skip_reason)
         return _requeue(known, forced=True)
     if revision != known.revision:
+        if wish.update and not wish.skip_reason and not wish.mark_delivered and not _had(known, replay_id):
+            reason = "changed since it was delivered: sent again as an update"
+            return msgspec.structs.replace(_requeue(known, forced=True), result=Queued.UPDATED, reason=reason)
         reason = "delivered before; the call has changed since: force=1 sends it again"
         return _leave(known, Queued.CHANGED, reason)
     return _leave(known, Queued.ALREADY_DELIVERED)

@@ -156,7 +156,8 @@ class Saving:
                 if decision.action is Action.REQUEUE and decision.known
                 else cursor.lastrowid
             )
-            self._connection.execute(SQL["put_payload"], {"id": id_, "payload": wish.payload})
+            payload = wish.update if decision.result is Queued.UPDATED else wish.payload
+            self._connection.execute(SQL["put_payload"], {"id": id_, "payload": payload})
             self._strands.add(Strand(wish.connector, wish.strand, int(wish.lane)))
 
     def _reason(self, decision: Decision) -> str:
@@ -175,7 +176,8 @@ class Saving:
             "revision": call.revision,
         }
         self._connection.execute(SQL["renew_delivery"], values)
-        self._connection.execute(SQL["put_payload"], {"id": id_, "payload": wish.payload})
+        payload = wish.payload if row["delivered_at"] is None else wish.update or wish.payload
+        self._connection.execute(SQL["put_payload"], {"id": id_, "payload": payload})
         self._strands.add(Strand(wish.connector, wish.strand, row["lane"]))
 
     def _end(self, id_: int, state: State, reason: str) -> None:

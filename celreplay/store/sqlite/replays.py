@@ -15,6 +15,7 @@ _JSON_COLUMNS = ("ids", "cursor", "skipped", "not_found", "in_progress")
 _ENDED = frozenset({ReplayState.DONE, ReplayState.CANCELLED, ReplayState.FAILED})
 _COUNTS = {
     Queued.QUEUED: "queued",
+    Queued.UPDATED: "queued",
     Queued.ALREADY_DELIVERED: "already_delivered",
     Queued.ALREADY_WAITING: "already_waiting",
     Queued.MARKED: "marked_delivered",
