@@ -17,9 +17,12 @@ from celreplay.services import ReplayRequest, ReplayView
 from celreplay.store.base import ReplayState
 from celreplay.store.ownership import Ownership
 from celreplay.systemd import notify, watchdog_seconds
+from celreplay.waiting import first_of
 from celreplay.zone import zone_named
 
 _WATCH_EVERY = 0.2
+_FIRST_LOOK = 5.0
+"""Seconds: a start does not wait longer for a database that does not answer."""
 
 _log = structlog.get_logger(__name__)
 
@@ -30,6 +33,7 @@ async def serve(config: Config, stop: asyncio.Event, *, rename: bool = False) ->
         async with parts_of(config, rename=rename) as parts:
             uncertain = await parts.store.recover(now=parts.clock.now())
             await parts.replayer.take_up({ReplayState.LOOKING_UP})
+            await first_of(parts.tail.begin(), stop.wait(), parts.clock.sleep(_FIRST_LOOK))
             async with _api(parts) as address:
                 _log.info("daemon.ready", version=__version__, api=address, uncertain=uncertain)
                 notify("READY=1", f"STATUS=reading {config.cel.table}, answering on {address}")

@@ -71,6 +71,14 @@ class Tail:
         """Calls that have begun and not finished."""
         return len(self._grouper)
 
+    async def begin(self) -> None:
+        """Find the place before anything else happens: a call that ends from now on is ours. Where the
+        database is away, `run` tries again."""
+        try:
+            await self._begin()
+        except CelreplayError as error:
+            self._away(error)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the table until `stop`. A database that is away is waited for; nothing else ends this."""
         pause = self._options.poll_interval
@@ -98,8 +106,9 @@ class Tail:
         finished = self._grouper.take_finished(
             now=horizon, grace=self._options.grace, stale_after=self._options.stale_after
         )
-        if rows or finished:
-            await self._save(await self._whole(finished))
+        headless = self._grouper.take_headless(now=horizon, grace=self._options.grace)
+        if rows or finished or headless:
+            await self._save(await self._whole(finished, headless))
         return more
 
     async def _next_rows(self) -> Sequence[CelEvent]:
@@ -173,20 +182,21 @@ class Tail:
         for row in await self._source.rows_of(keys) if keys else ():
             self._grouper.add(row, row.eventtime)
 
-    async def _whole(self, groups: Sequence[Group]) -> list[Group]:
-        """The groups with all of their rows: one that lacks a call's beginning is read again by its keys
-        (its head was written before we began, or it is a late row of a call that has finished before)."""
-        whole = [group for group in groups if _has_heads(group)]
-        cut = [group for group in groups if not _has_heads(group)]
-        if cut:
-            rows = await self._source.rows_of(frozenset().union(*(group.keys for group in cut)))
+    async def _whole(self, finished: Sequence[Group], headless: Sequence[Group]) -> list[Group]:
+        """The finished groups with all of their rows: one that lacks a call's beginning is read again by its
+        keys (its head was written before we began, or it holds late rows of a call that has finished before).
+        What turns out to go on stays open."""
+        whole = [group for group in finished if _has_heads(group)]
+        cut = [group for group in finished if not _has_heads(group)]
+        if cut or headless:
+            rows = await self._source.rows_of(frozenset().union(*(group.keys for group in [*cut, *headless])))
             stale = {key for group in cut if not group.ended for key in group.keys}
             for group in groups_of(rows):
                 if group.ended or not group.keys.isdisjoint(stale):
                     whole.append(group)
                 else:
                     for row in group.events:
-                        self._grouper.add(row, self._clock.now())
+                        self._grouper.add(row, self._clock.now(), whole=True)
         return whole
 
     def _away(self, error: CelreplayError) -> None:

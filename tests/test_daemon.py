@@ -11,6 +11,8 @@ from cel_file import fill
 from crm_server import CrmServer, Play
 from running import Pbx, run, until
 
+from celreplay.demo.data import COLUMNS, CapturedCall, write_rows
+
 
 @pytest.fixture
 async def crm() -> AsyncIterator[CrmServer]:
@@ -64,6 +66,38 @@ async def test_killed_at_any_moment_it_loses_nothing(pbx: Pbx, crm: CrmServer) -
     assert set(crm.linkedids()) == set(expected)
     assert len(crm.ledger) == len(expected)
     assert all(len(entry.bodies) == 1 for entry in crm.ledger.values())
+
+
+def _is_answered_from_outside(call: CapturedCall) -> bool:
+    first = call.rows[0][COLUMNS.index("channame")]
+    return "trunk" in first and any("BRIDGE_ENTER" in row for row in call.rows)
+
+
+@pytest.mark.parametrize("on_change", ["ignore", "resend"])
+async def test_a_call_whose_rows_come_late_is_told_and_updated_if_wished(
+    tmp_path: Path, crm: CrmServer, on_change: str
+) -> None:
+    """Rows land after their call was delivered: the log says that it has changed; `on_change: resend` sends it
+    under the same webhook-id with the type call.updated, `ignore` sends nothing."""
+    pbx = Pbx(tmp_path, crm.url, on_change=on_change)
+    kind = COLUMNS.index("eventtype")
+    async with pbx.daemon() as daemon:
+        call = next(one for one in iter(pbx.call, None) if _is_answered_from_outside(one))
+        write_rows(pbx.cel, [row for row in call.rows if not row[kind].startswith("BRIDGE")])
+        await until(lambda: len(crm.received) == 1)
+        write_rows(pbx.cel, [row for row in call.rows if row[kind].startswith("BRIDGE")])
+        await until(lambda: bool(daemon.events("tail.call_changed")))
+        [later] = pbx.happens(1)
+        await until(lambda: later in crm.linkedids())
+        await daemon.stop()
+    updates = [one for one in crm.received if one.json["type"] == "call.updated"]
+    assert crm.linkedids() == [call.linkedid] * (1 + len(updates)) + [later]
+    if on_change == "ignore":
+        assert not updates
+    else:
+        [update] = updates
+        assert update.id == crm.received[0].id
+        assert update.json["data"]["revision"] != crm.received[0].json["data"]["revision"]
 
 
 async def test_a_crm_that_is_down_costs_no_call(pbx: Pbx, crm: CrmServer) -> None:

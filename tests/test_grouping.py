@@ -211,3 +211,18 @@ def test_events_of_a_group_are_in_the_order_of_writing() -> None:
     """By id, whatever order they came in; eventtime may run backwards."""
     rows = one_call()
     assert groups_of(reversed(rows))[0].events == tuple(rows)
+
+
+def test_a_group_without_its_head_is_given_away_to_be_looked_up() -> None:
+    """No CHAN_START of a linkedid's own channel: after the grace, unless it has ended or was looked up."""
+    headless = grouper_of(row(1, "ANSWER", "2.1", "1.1"))
+    assert headless.take_headless(now=2 * SECOND, grace=3) == []
+    [group] = headless.take_headless(now=3 * SECOND, grace=3)
+    assert group.keys == {"1.1", "2.1"}
+    assert len(headless) == 0
+    headless.add(group.events[0], 3 * SECOND, whole=True)
+    assert headless.take_headless(now=9 * SECOND, grace=3) == []
+    begun = grouper_of(row(1, "CHAN_START", "1.1", "1.1"), row(2, "ANSWER", "1.1", "1.1"))
+    assert begun.take_headless(now=9 * SECOND, grace=3) == []
+    ended = grouper_of(row(1, "CHAN_END", "2.1", "1.1"))
+    assert ended.take_headless(now=9 * SECOND, grace=3) == []

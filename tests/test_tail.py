@@ -239,3 +239,38 @@ async def test_rows_that_are_garbage_stop_nobody(bench: Bench) -> None:
     call = bench.happens(ANSWERED)
     await bench.settle(tail)
     assert await bench.store.call(call.linkedid) is not None
+
+
+async def test_a_late_row_that_ends_nothing_is_seen_after_the_grace(bench: Bench) -> None:
+    """It belongs to a call that has finished: the call is read again as a whole, not after `stale_after`."""
+    tail = await bench.start()
+    await tail.step()
+    middle = next(n for n, row in enumerate(ANSWERED.rows) if "ANSWER" in row)
+    whole = bench.happens(ANSWERED, slice(0, middle))
+    write_rows(bench.cel, whole.rows[middle + 1 :])
+    await bench.settle(tail)
+    before = await bench.store.call(whole.linkedid)
+    write_rows(bench.cel, whole.rows[middle : middle + 1])
+    await bench.settle(tail)
+    after = await bench.store.call(whole.linkedid)
+    assert before is not None
+    assert after is not None
+    assert before.revision != after.revision
+    assert tail.open_calls == 0
+
+
+async def test_a_call_that_had_begun_before_the_first_start_is_looked_up_once(bench: Bench) -> None:
+    """Its head is fetched after the grace; it stays open until it ends, and comes whole."""
+    whole = bench.happens(ANSWERED, slice(0, 3))
+    tail = await bench.start()
+    await tail.step()
+    write_rows(bench.cel, whole.rows[3:5])
+    await bench.settle(tail)
+    assert tail.open_calls == 1
+    assert await bench.store.call(whole.linkedid) is None
+    write_rows(bench.cel, whole.rows[5:])
+    await bench.settle(tail)
+    call = await bench.store.call(whole.linkedid)
+    assert call is not None
+    assert call.started_at // SECOND == int(float(whole.linkedid))
+    assert not call.warnings

@@ -138,6 +138,6 @@ def _first_text(texts: Sequence[str]) -> str | None:
 
 
 def _revision(story: Story) -> str:
-    """A hash of what the rows say: not of how they were read or numbered."""
-    rows = [_facts(row) for row in story.scene.rows if row.uniqueid in story.ids]
-    return hashlib.blake2b(msgspec.msgpack.encode(rows), digest_size=12).hexdigest()
+    """A hash of what the rows say: not of how they were read, numbered, or written twice."""
+    rows = dict.fromkeys(_facts(row) for row in story.scene.rows if row.uniqueid in story.ids)
+    return hashlib.blake2b(msgspec.msgpack.encode(list(rows)), digest_size=12).hexdigest()

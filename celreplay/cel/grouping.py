@@ -15,6 +15,7 @@ from celreplay.times import SECOND
 
 # HANGUP stands directly before CHAN_END in every call seen (16.28, 22.10) and tables may lack CHAN_END.
 _ENDS = frozenset({EventType.CHAN_END.value, EventType.HANGUP.value})
+_CHAN_START = EventType.CHAN_START.value
 _LINKEDID_END = EventType.LINKEDID_END.value
 
 
@@ -32,22 +33,31 @@ class Group(msgspec.Struct, frozen=True, gc=False):
 class _Open:
     """A group that still grows."""
 
-    __slots__ = ("alive", "ended", "events", "keys", "seen_at")
+    __slots__ = ("alive", "begun", "ended", "events", "keys", "linkedids", "seen_at", "whole")
 
     def __init__(self) -> None:
         self.keys: set[str] = set()
         self.events: dict[int | CelEvent, CelEvent] = {}
+        self.linkedids: set[str] = set()
+        self.begun: set[str] = set()
         self.alive: set[str] = set()
         self.ended: set[str] = set()
         self.seen_at = 0
+        self.whole = False
 
     @property
     def has_ended(self) -> bool:
         return bool(self.ended) and not self.alive
 
+    @property
+    def lacks_head(self) -> bool:
+        return not self.whole and not self.linkedids <= self.begun
+
     def absorb(self, other: "_Open") -> None:
         self.keys |= other.keys
         self.events |= other.events
+        self.linkedids |= other.linkedids
+        self.begun |= other.begun
         self.ended |= other.ended
         self.alive = (self.alive | other.alive) - self.ended
         self.seen_at = max(self.seen_at, other.seen_at)
@@ -63,8 +73,9 @@ class Grouper:
         self._by_key: dict[str, _Open] = {}
         self._open: dict[_Open, None] = {}
 
-    def add(self, event: CelEvent, seen_at: int) -> None:
+    def add(self, event: CelEvent, seen_at: int, *, whole: bool = False) -> None:
         """Take a row read at `seen_at` (microseconds). A row that is there already changes nothing but that.
+        `whole`: the table has been asked for all rows of its call.
 
         Rows of SIP MESSAGE are no call and are left out."""
         uniqueid, linkedid = event.uniqueid, event.linkedid
@@ -75,9 +86,12 @@ class Grouper:
             group = self._join(uniqueid, linkedid)
         group.events.setdefault(event if event.id is None else event.id, event)
         group.seen_at = max(group.seen_at, seen_at)
+        group.whole |= whole
+        eventtype = event.eventtype
+        if eventtype == _CHAN_START:
+            group.begun.add(uniqueid)
         if uniqueid in group.ended:
             return
-        eventtype = event.eventtype
         if eventtype in _ENDS and not event.user_defined:
             group.ended.add(uniqueid)
             group.alive.discard(uniqueid)
@@ -94,6 +108,8 @@ class Grouper:
             group = _Open()
             self._open[group] = None
         group.keys |= keys
+        if linkedid:
+            group.linkedids.add(linkedid)
         for other in found:
             group.absorb(other)
             keys |= other.keys
@@ -111,6 +127,18 @@ class Grouper:
                 group
                 for group in self._open
                 if group.seen_at <= stale or (group.seen_at <= quiet and group.has_ended)
+            ]
+        )
+
+    def take_headless(self, *, now: int, grace: float) -> list[Group]:
+        """Give away groups that lack the first row of a call of theirs, have not ended and got nothing for
+        `grace` seconds: a call that had begun before we read, or late rows of one that has finished."""
+        quiet = now - round(grace * SECOND)
+        return self._take(
+            [
+                group
+                for group in self._open
+                if group.seen_at <= quiet and group.lacks_head and not group.has_ended
             ]
         )
 
