@@ -16,7 +16,7 @@ import pytest
 from factories import START, make_finished
 
 from celreplay.errors import StoreError
-from celreplay.store.base import State
+from celreplay.store.base import Queued, State
 from celreplay.store.ownership import Ownership, holder
 from celreplay.store.sqlite import SqliteStore, schema
 
@@ -318,6 +318,23 @@ async def test_an_older_store_is_migrated_and_kept(tmp_path: Path) -> None:
     copy = path.with_name(f"store.db.before-v{len(scripts)}")
     assert copy.stat().st_mode & 0o777 == 0o600
     assert await stored(copy, "a") == [True]
+
+
+async def test_a_store_of_the_first_schema_is_taken_over(tmp_path: Path) -> None:
+    """What stood in a store of version 1 is there in the newest, and the checks find nothing wrong."""
+    path = tmp_path / "store.db"
+    connection = schema.connect(path, busy_timeout=1)
+    schema.migrate(connection, path, schema.SCRIPTS[:1])
+    connection.execute(
+        "INSERT INTO deliveries (linkedid, connector, part, system, state, lane, started_at, updated_at,"
+        " revision, reason, delivered_at) VALUES ('a', 'crm', 'call', 'pbx', 'delivered', 0, 1, 2, 'r1', '', 2)"
+    )
+    connection.close()
+    store = SqliteStore.open(path, system="pbx")
+    [queueing] = await store.save_calls([make_finished("a")], now=START)
+    assert queueing.result is Queued.ALREADY_DELIVERED
+    assert await store.check() == []
+    await store.aclose()
 
 
 async def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:

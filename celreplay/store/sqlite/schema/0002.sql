@@ -1,0 +1,49 @@
+-- The store, version 2.
+
+-- What stays for ever of a delivery that ended long ago: that it is not to be sent again, or why it never was.
+-- An identity is either here or in `deliveries`. Kept small: names stand in `key_names`, `at` is in seconds.
+CREATE TABLE key_names (
+    id INTEGER PRIMARY KEY,
+    system TEXT NOT NULL,
+    connector TEXT NOT NULL,
+    UNIQUE (system, connector)
+);
+
+CREATE TABLE delivery_keys (
+    linkedid TEXT NOT NULL,
+    name INTEGER NOT NULL,
+    part TEXT NOT NULL,
+    state TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    was_delivered INTEGER NOT NULL,
+    revision TEXT NOT NULL,
+    PRIMARY KEY (linkedid, name, part),
+    CHECK (state IN ('delivered', 'skipped', 'superseded', 'dead'))
+) WITHOUT ROWID;
+
+-- A delivery counts as long as its key is there.
+CREATE TRIGGER count_key AFTER INSERT ON delivery_keys
+BEGIN
+    INSERT INTO counters (connector, state, n)
+        VALUES ((SELECT connector FROM key_names WHERE id = NEW.name), NEW.state, 1)
+        ON CONFLICT (connector, state) DO UPDATE SET n = n + 1;
+END;
+
+CREATE TRIGGER count_key_change AFTER UPDATE OF state ON delivery_keys WHEN NEW.state <> OLD.state
+BEGIN
+    UPDATE counters SET n = n - 1
+        WHERE connector = (SELECT connector FROM key_names WHERE id = OLD.name) AND state = OLD.state;
+    INSERT INTO counters (connector, state, n)
+        VALUES ((SELECT connector FROM key_names WHERE id = NEW.name), NEW.state, 1)
+        ON CONFLICT (connector, state) DO UPDATE SET n = n + 1;
+END;
+
+CREATE TRIGGER count_key_gone AFTER DELETE ON delivery_keys
+BEGIN
+    UPDATE counters SET n = n - 1
+        WHERE connector = (SELECT connector FROM key_names WHERE id = OLD.name) AND state = OLD.state;
+END;
+
+-- What retention removes is found by its age.
+CREATE INDEX calls_started ON calls (started_at, seq);
+CREATE INDEX replays_finished ON replays (finished_at, id) WHERE finished_at IS NOT NULL AND waiting = 0;
