@@ -15,9 +15,12 @@ from celreplay.period import Period
 from celreplay.replay import Replayer
 from celreplay.sources.base import CelSource
 from celreplay.store.base import Force, Queueing, Replay, ReplayState, Store
+from celreplay.times import Instant
 
 LOOK_UP_PATIENCE = 5.0
 """Seconds a request waits for the look-up of its ids; a slower one goes on as a replay."""
+BEFORE_LIVE_READING = "period before live reading"
+BEFORE_LIVE_READING = "period before live reading"
 _ENDED = (ReplayState.DONE, ReplayState.CANCELLED, ReplayState.FAILED)
 
 
@@ -74,6 +77,7 @@ class Services:
         """Take a request. A period is answered at once; ids are looked up and queued first, unless that
         takes long. Raises BadRequestError, SourceError, StoreError: nothing has happened then."""
         self._check(request)
+        await self._refuse_the_first_past(request)
         replay = self._replay_of(request)
         if not request.ids:
             return await self._added(replay)
@@ -142,6 +146,26 @@ class Services:
             )
         if request.mark_delivered and request.force is not None:
             raise BadRequestError("mark_delivered sends nothing, so force has no meaning", parameter="force")
+
+    async def _refuse_the_first_past(self, request: ReplayRequest) -> None:
+        """The first period that reaches back before live reading began is refused, once: until then another
+        connector may have sent its calls, and the CRM would have them twice."""
+        if request.period is None or request.dry_run:
+            return
+        reading = await self._store.reading()
+        if reading is not None and request.period.start >= reading.live_since:
+            return
+        first = await self._store.once(BEFORE_LIVE_READING, now=self._clock.now())
+        if not first or request.mark_delivered or request.force not in (None, Force.NO):
+            return
+        since = f"began at {Instant(reading.live_since).iso()}" if reading else "has not begun"
+        raise BadRequestError(
+            f"this period reaches back before live reading, which {since}: another connector may have sent"
+            " these calls to the CRM. Nothing was done. This is said once: the same request goes on now, and"
+            " with mark_delivered it records the calls as delivered elsewhere instead of sending them",
+            parameter="start_date",
+            code="before_live_reading",
+        )
 
     def _replay_of(self, request: ReplayRequest) -> Replay:
         usual = Force.YES if request.ids and not request.mark_delivered else Force.NO

@@ -17,6 +17,8 @@ from cel_file import fill
 from crm_server import SECRET
 
 from celreplay.demo.data import CapturedCall, captured_calls, create_table
+from celreplay.services import BEFORE_LIVE_READING
+from celreplay.store.sqlite import SqliteStore
 
 PATIENCE = 30.0
 """Seconds after which what should happen has not happened."""
@@ -153,6 +155,14 @@ class Daemon:
             self.process.kill()
         await self.ended()
         self._manager.close()
+
+
+async def told_of_the_past(store: Path, system: str) -> None:
+    """A store whose admin has been told that a period reaches back before live reading."""
+    opened = SqliteStore.open(store, system=system)
+    await opened.set_pbx_name(system)
+    await opened.once(BEFORE_LIVE_READING, now=0)
+    await opened.aclose()
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -27,7 +27,7 @@ from celreplay.health import Health
 from celreplay.intake import Intake
 from celreplay.lookup import Settled
 from celreplay.replay import Replayer
-from celreplay.services import Services
+from celreplay.services import BEFORE_LIVE_READING, Services
 from celreplay.sources.base import CelSource
 from celreplay.sources.opening import source_of
 from celreplay.store.base import ReplayState, State
@@ -64,6 +64,8 @@ class Door:
         """Start everything; `stack` ends it."""
         self.store = SqliteStore.open(self.folder / "store.sqlite", system="pbx1")
         stack.push_async_callback(self.store.aclose)
+        await self.store.once(BEFORE_LIVE_READING, now=self.clock.now())
+        await self.store.once(BEFORE_LIVE_READING, now=self.clock.now())
         source = source or source_of(f"sqlite:///{self.cel}")
         stack.push_async_callback(source.aclose)
         intake = Intake(PbxRules(system="pbx1"), _connectors())

@@ -429,7 +429,7 @@ def test_a_replay_to_a_crm_that_is_down_may_be_left(tmp_path: Path) -> None:
     `explain` has the attempt, `status` the hold."""
     cel = cel_file(tmp_path / "cel.sqlite", "01-in-answered-1")
     config = config_file(tmp_path, cel, **to_webhook(nowhere()))
-    command = [*CELREPLAY, "replay", "-c", str(config), "--start-date", "2026-11-01"]
+    command = [*CELREPLAY, "replay", "-c", str(config), "--start-date", "2026-11-01", "--force"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as replay:
         holds: dict[str, Any] = {}
         while not holds:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from running import told_of_the_past
 
 from celreplay.demo.data import captured_calls, create_table, write_rows
 from celreplay.demo.receiver import Receiver
@@ -43,6 +44,7 @@ async def config(tmp_path: Path, receiver: Receiver) -> Path:
     }
     path.write_text(yaml.safe_dump(values))
     path.chmod(0o600)
+    await told_of_the_past(tmp_path / "store.sqlite", "office")
     return path
 
 

@@ -129,10 +129,12 @@ async def test_what_is_in_flight_may_finish_at_the_stop(pbx: Pbx, crm: CrmServer
 
 
 async def test_curl_sends_old_calls_again(pbx: Pbx, crm: CrmServer) -> None:
-    """A period brings the calls from before the first start; a named id is sent again."""
+    """A period brings the calls from before the first start, after one warning; a named id is sent again."""
     expected = pbx.happens(4)
     async with pbx.daemon() as daemon:
         curl = ("curl", "-s", "--digest", "-u", "admin:night")
+        code, out, _ = await run(*curl, f"{daemon.api}/pbx/read_call?start_date=-1")
+        assert "reaches back before live reading" in out
         code, out, _ = await run(*curl, f"{daemon.api}/pbx/read_call?start_date=-1")
         assert code == 0, out
         await until(lambda: len(crm.linkedids()) >= 4)

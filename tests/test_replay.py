@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cel_file import fill
@@ -20,9 +21,10 @@ from celreplay.intake import Intake
 from celreplay.lookup import Settled
 from celreplay.period import Period
 from celreplay.replay import Replayer
-from celreplay.services import ReplayRequest, Services
+from celreplay.services import BEFORE_LIVE_READING, ReplayRequest, Services
+from celreplay.sources.base import Position
 from celreplay.sources.opening import source_of
-from celreplay.store.base import Force, ReplayState, State
+from celreplay.store.base import Force, Reading, ReplayState, State
 from celreplay.store.sqlite import SqliteStore
 from celreplay.times import SECOND, Instant
 
@@ -78,11 +80,19 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+async def new(tmp_path: Path) -> AsyncIterator[Bench]:
+    """On its first day."""
     bench = Bench(tmp_path)
     await bench.start()
     yield bench
     await bench.stop()
+
+
+@pytest.fixture
+async def bench(new: Bench) -> Bench:
+    """Where a period before live reading has been asked for."""
+    await new.store.once(BEFORE_LIVE_READING, now=NOW)
+    return new
 
 
 def asked(**values: object) -> ReplayRequest:
@@ -102,6 +112,36 @@ async def test_a_period_queues_each_call_for_each_connector_once(bench: Bench) -
     assert two is not None
     assert (one.found, one.queued, one.state) == (len(CALLS), 2 * len(CALLS), ReplayState.DELIVERING)
     assert (two.queued, two.already_waiting, two.state) == (0, 2 * len(CALLS), ReplayState.DONE)
+
+
+async def test_the_first_period_before_live_reading_is_refused_once(new: Bench) -> None:
+    """Another connector may have sent these calls: it is said once, and nothing is done; the same request then
+    goes on. A dry run is no such request."""
+    report = await new.services.request_replay(asked(period=WHOLE, dry_run=True))
+    assert report.replay.id == 1
+    with pytest.raises(BadRequestError, match="live reading, which has not begun") as refused:
+        await new.services.request_replay(asked(period=WHOLE))
+    assert (refused.value.parameter, refused.value.code) == ("start_date", "before_live_reading")
+    assert len(await new.store.replays()) == 1
+    view = await new.services.request_replay(asked(period=WHOLE))
+    assert view.replay.id == 2
+
+
+@pytest.mark.parametrize("way_on", [{"force": Force.YES}, {"mark_delivered": True}])
+async def test_who_knows_of_the_past_is_not_refused(new: Bench, way_on: dict[str, Any]) -> None:
+    """`force=1` goes on, and so does recording the calls as delivered elsewhere; then it has been said."""
+    assert (await new.services.request_replay(asked(period=WHOLE, **way_on))).replay.id == 1
+    assert (await new.services.request_replay(asked(period=WHOLE))).replay.id == 2
+
+
+async def test_a_period_of_live_reading_is_not_refused(new: Bench) -> None:
+    """What began after the first start, and calls named one by one, need no warning."""
+    reading = Reading(position=Position(), live_since=WHOLE.start)
+    await new.store.save_calls([], now=NOW, reading=reading)
+    assert (await new.services.request_replay(asked(period=WHOLE))).replay.id == 1
+    before = Period(start=WHOLE.start - 1, end=WHOLE.end)
+    with pytest.raises(BadRequestError, match="live reading, which began at"):
+        await new.services.request_replay(asked(period=before))
 
 
 async def test_one_connector_may_be_named(bench: Bench) -> None:

@@ -81,8 +81,8 @@ async def _play(
     screen.say(f"{len(old)} calls lie in the CEL table since before the start, {len(live)} begin now")
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_write_live(stage.cel, live))
-        screen.say("GET /pbx/read_call?start_date=-1 asks for the calls since yesterday's midnight")
-        await read_call(stage, {"start_date": "-1"})
+        screen.say("GET /pbx/read_call?start_date=-1&force=1 asks for the calls since yesterday's midnight")
+        await read_call(stage, {"start_date": "-1", "force": "1"})
         await _arrival_of(old_ids | live_ids, receiver)
     screen.say("GET /pbx/read_call?start_date=-1 once more: what was delivered is not sent again")
     again = await read_call(stage, {"start_date": "-1", "wait": "20"})

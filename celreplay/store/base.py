@@ -288,6 +288,10 @@ class Store(Protocol):
         """Bind the store to a PBX (first start, or `--rename`)."""
         ...
 
+    async def once(self, what: str, *, now: int) -> bool:
+        """True when this is asked for the first time in the life of the store."""
+        ...
+
     async def call(self, linkedid: str) -> Call | None:
         """A stored call by any of its linkedids."""
         ...

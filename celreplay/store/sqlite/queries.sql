@@ -6,6 +6,9 @@ SELECT value FROM meta WHERE key = :key
 -- set_meta: write one value of the store's own settings
 INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = :value
 
+-- once: what is done, or said, a single time
+INSERT OR IGNORE INTO meta (key, value) VALUES (:key, :value)
+
 -- put_call: store a call; its seq stays when it is stored again
 INSERT INTO calls (linkedid, system, revision, interpreter, started_at, ended_at, stored_at, payload)
 VALUES (:linkedid, :system, :revision, :interpreter, :started_at, :ended_at, :now, :payload)

@@ -87,6 +87,10 @@ class SqliteStore:
         await self._writer.run(lambda connection: _rename(connection, name, str(self.path)))
         self._system = name
 
+    async def once(self, what: str, *, now: int) -> bool:
+        values = {"key": f"once:{what}", "value": str(int(now))}
+        return await self._writer.run(lambda connection: connection.execute(SQL["once"], values).rowcount > 0)
+
     async def call(self, linkedid: str) -> Call | None:
         return await self._reader.run(lambda connection: asking.call(connection, linkedid, self._system))
 
