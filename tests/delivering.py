@@ -16,7 +16,8 @@ from celreplay.connectors.http import HttpDriver
 from celreplay.connectors.options import DeliveryOptions
 from celreplay.connectors.webhook import WebhookOptions
 from celreplay.delivery.workers import Deliverer
-from celreplay.store.base import DeliveryRecord, FinishedCall, NewDelivery, State
+from celreplay.store.base import FinishedCall, NewDelivery, State
+from celreplay.store.records import DeliveryRecord
 from celreplay.store.sqlite import SqliteStore
 from celreplay.times import SECOND, Instant
 from celreplay.units import Duration, Secret

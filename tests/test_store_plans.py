@@ -56,7 +56,9 @@ def test_no_statement_of_the_daily_work_scans_a_table(name: str, connection: sql
     assert bool(scans) == (name in WHOLE), lines
 
 
-@pytest.mark.parametrize("name", ["candidates", "strand_head", "promote", "next_ready", "recent_deliveries"])
+@pytest.mark.parametrize(
+    "name", ["candidates", "strand_head", "promote", "next_ready", "recent_deliveries", "deliveries_at"]
+)
 def test_no_daily_statement_sorts(name: str, connection: sqlite3.Connection) -> None:
     """The order comes from the index: sorting half a million rows to take one would take long."""
     plan = connection.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", _values(SQL[name])).fetchall()
@@ -130,6 +132,18 @@ async def test_what_is_blocked_or_not_due_costs_a_claim_nothing(tmp_path: Path) 
             "most": 1000,
         }
         values |= {"strand": "1", "started_at": START, "id": 1, "failing_since": START - 900 * SECOND}
+        assert _steps(reading, name, values) < 2, name
+    reading.close()
+    await store.aclose()
+
+
+async def test_a_page_in_the_middle_of_a_long_list_costs_no_walk_to_it(tmp_path: Path) -> None:
+    """20,000 deliveries changed in one moment: the page goes on behind its place by the index alone."""
+    store = SqliteStore.open(tmp_path / "store.db", system="pbx")
+    await store.save_calls([make_finished(f"c{n}") for n in range(20_000)], now=START)
+    reading = connect(tmp_path / "store.db", busy_timeout=1)
+    values = {"connector": "crm", "state": "pending", "since": 0, "at": START, "id": 10_000}
+    for name in ("deliveries_at", "recent_deliveries"):
         assert _steps(reading, name, values) < 2, name
     reading.close()
     await store.aclose()

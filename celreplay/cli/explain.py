@@ -20,7 +20,7 @@ from celreplay.config import Config
 from celreplay.errors import SourceError
 from celreplay.lookup import groups_of_ids
 from celreplay.parts import open_source, pbx_rules, store_path
-from celreplay.store.base import AttemptRecord, DeliveryRecord
+from celreplay.store.records import AttemptRecord, DeliveryRecord
 from celreplay.store.sqlite import SqliteStore
 from celreplay.times import Instant
 

@@ -4,8 +4,8 @@ Every method that changes something returns only after the change is on disk (co
 microseconds since the epoch, UTC. Methods raise StoreError where the store cannot be used.
 """
 
-from collections.abc import Mapping, Sequence
-from enum import IntEnum, StrEnum
+from collections.abc import Collection, Mapping, Sequence
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -13,31 +13,9 @@ import msgspec
 from celreplay.calls.model import Call
 from celreplay.connectors.base import Delivery, OutcomeKind
 from celreplay.sources.base import Position
-
-
-class State(StrEnum):
-    """Where a delivery stands. Every change has a reason a person can read."""
-
-    PENDING = "pending"
-    """Waits for its turn, or for its next attempt."""
-    SENDING = "sending"
-    """Claimed by a worker; its attempt is journaled."""
-    UNCERTAIN = "uncertain"
-    """A request left and no answer came back; to be asked about before it is sent again."""
-    DELIVERED = "delivered"
-    SKIPPED = "skipped"
-    """A rule said no when it was queued."""
-    SUPERSEDED = "superseded"
-    """Its call was folded into another one later."""
-    DEAD = "dead"
-    """Refused for good, or out of attempts; only a person sends it again."""
-
-
-class Lane(IntEnum):
-    """Live calls go before replayed ones."""
-
-    LIVE = 0
-    REPLAY = 1
+from celreplay.store.records import AttemptRecord, DeliveryPage, DeliveryRecord, Place, Rebuilt, Wanted
+from celreplay.store.records import Lane as Lane  # noqa: PLC0414 - a word of this seam
+from celreplay.store.records import State as State  # noqa: PLC0414 - a word of this seam
 
 
 class Force(StrEnum):
@@ -227,36 +205,6 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """How many have failed since; the pause grows with it."""
 
 
-class DeliveryRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery as a person sees it."""
-
-    delivery_id: int
-    connector: str
-    linkedid: str
-    part: str
-    state: State
-    reason: str
-    lane: Lane
-    attempts: int
-    revision: str
-    next_at: int | None
-    updated_at: int
-    replay_id: int | None
-
-
-class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a delivery's journal."""
-
-    number: int
-    started_at: int
-    ended_at: int | None
-    kind: OutcomeKind | None
-    """None: still running, or its worker died."""
-    reason: str
-    http_status: int | None
-    answer: bytes
-
-
 class Store(Protocol):
     """Calls, outbox, replays, reading position."""
 
@@ -377,8 +325,45 @@ class Store(Protocol):
         """Deliveries, newest change first."""
         ...
 
+    async def list_deliveries(
+        self, wanted: Wanted, *, after: Place | None = None, limit: int = 100
+    ) -> DeliveryPage:
+        """Deliveries, newest change first, behind `after`; one that does not change between two pages is
+        neither missed nor met twice. A page may hold fewer than `limit` and still not be the last."""
+        ...
+
+    async def delivery(self, delivery_id: int) -> DeliveryRecord | None:
+        """One delivery."""
+        ...
+
     async def attempts(self, delivery_id: int) -> Sequence[AttemptRecord]:
         """The journal of a delivery, oldest first."""
+        ...
+
+    # what people do about dead deliveries
+    async def retry(
+        self,
+        wishes: Mapping[int, Rebuilt | None],
+        *,
+        by: str,
+        now: int,
+        askable: Collection[str] = (),
+        whole: bool = False,
+    ) -> Mapping[int, str]:
+        """Make ended deliveries (dead, or skipped by hand) due at once, under their identity and with their
+        journal; None: with the bytes that were stored. One whose last attempt is in doubt becomes uncertain
+        where its connector is among `askable`, so that the CRM is asked first. Gives why each other one was
+        left as it is; with `whole` nothing changes then."""
+        ...
+
+    async def discard(
+        self, ids: Collection[int], *, by: str, now: int, whole: bool = False
+    ) -> Mapping[int, str]:
+        """Take dead deliveries off the list: skipped, and only `force` sends them again. As `retry`."""
+        ...
+
+    async def resume(self, connector: str, *, now: int) -> bool:
+        """A held connector may get a canary, and has one due; False where it is not held."""
         ...
 
     async def counts(self) -> Mapping[str, Mapping[State, int]]:

@@ -21,6 +21,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     revision: str
     reason: str
     replay_id: int | None
+    discarded: bool = False
+    """A person took it off the list when it was dead."""
     delivered_at: int | None = None
     """When it was first delivered, whatever became of it since."""
 
@@ -104,6 +106,9 @@ def _waiting(wish: NewDelivery, known: Known, revision: str) -> Decision:
 
 def _not_delivered(wish: NewDelivery, known: Known, replay_id: int | None) -> Decision:
     """Skipped or dead until now."""
+    if known.discarded and wish.force is Force.NO and not wish.mark_delivered:
+        count_as = "discarded: sent again when asked for by id or with force=1"
+        return _leave(known, Queued.SKIPPED, known.reason, count_as)
     if wish.skip_reason:
         action = Action.END if known.state is State.SKIPPED else Action.NOTHING
         return _leave(known, Queued.SKIPPED, wish.skip_reason, action=action, state=State.SKIPPED)

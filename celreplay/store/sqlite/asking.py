@@ -1,13 +1,12 @@
 """What people and loops ask; every statement goes by an index."""
 
-import heapq
 import sqlite3
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from celreplay.calls.model import Call, decode_call
-from celreplay.store.base import AttemptRecord, DeliveryRecord, Hold, Lane, Queueing, Reading, State
+from celreplay.store.base import Hold, Lane, Queueing, Reading, State
 from celreplay.store.sqlite.statements import SQL
 
 
@@ -54,44 +53,6 @@ def _next_passing(connection: sqlite3.Connection, connector: str, order_patience
         return None
     standstill: int = row["standstill"] if row is not None else 0
     return int(since) + standstill + round(order_patience * 1_000_000)
-
-
-def deliveries(
-    connection: sqlite3.Connection,
-    system: str,
-    linkedid: str | None,
-    connector: str | None,
-    state: State | None,
-    limit: int,
-) -> Sequence[DeliveryRecord]:
-    """See `Store.deliveries`. Without a linkedid: the newest of each connector and state, merged."""
-    if linkedid is not None:
-        values: dict[str, object] = {"linkedid": linkedid, "system": system, "limit": limit}
-        values |= {"connector": connector, "state": state}
-        return [_record(row) for row in connection.execute(SQL["deliveries_of_call"], values).fetchall()]
-    lists = []
-    for row in connection.execute(SQL["counts"]).fetchall():
-        if connector in {None, row["connector"]} and state in {None, row["state"]}:
-            values = {"connector": row["connector"], "state": row["state"], "limit": limit}
-            lists.append(connection.execute(SQL["recent_deliveries"], values).fetchall())
-    newest = heapq.merge(*lists, key=lambda row: (row["updated_at"], row["id"]), reverse=True)
-    return [_record(row) for row, _ in zip(newest, range(limit), strict=False)]
-
-
-def _record(row: sqlite3.Row) -> DeliveryRecord:
-    return msgspec.convert({**dict(row), "delivery_id": row["id"]}, DeliveryRecord)
-
-
-def attempts(connection: sqlite3.Connection, delivery_id: int) -> Sequence[AttemptRecord]:
-    """The journal of a delivery."""
-    rows = connection.execute(SQL["attempts"], {"id": delivery_id}).fetchall()
-    return [
-        AttemptRecord(**{**dict(row), "kind": row["kind"] and msgspec.convert(row["kind"], _KIND)})
-        for row in rows
-    ]
-
-
-_KIND = AttemptRecord.__annotations__["kind"]
 
 
 def counts(connection: sqlite3.Connection) -> Mapping[str, Mapping[State, int]]:

@@ -34,7 +34,8 @@ SELECT payload FROM calls WHERE seq =
     (SELECT seq FROM call_aliases WHERE linkedid = :linkedid AND system = :system)
 
 -- find_parts: what is known of a call for one connector, all its parts
-SELECT id, part, state, strand, lane, attempts, revision, reason, replay_id, delivered_at, forced
+SELECT id, part, state, strand, lane, attempts, revision, reason, replay_id, delivered_at, forced,
+    discarded
 FROM deliveries WHERE linkedid = :linkedid AND connector = :connector AND system = :system
 
 -- insert_delivery: a new delivery; a waiting one that has a strand stands behind (2) until the strand is looked at
@@ -47,7 +48,7 @@ VALUES (:linkedid, :connector, :part, :system, :state, :turn, :lane, :strand, :s
 UPDATE deliveries SET state = :state, turn = :turn, lane = :lane, strand = :strand, started_at = :started_at,
     next_at = :next_at, updated_at = :now, revision = :revision, reason = :reason, replay_id = :replay_id,
     forced = :forced, failures = 0, failing_since = NULL, yields = 0, probing = 0, uncertain_since = NULL,
-    absent_seen = 0, passed = NULL
+    absent_seen = 0, passed = NULL, discarded = 0
 WHERE id = :id
 
 -- renew_delivery: the call of a delivery that was never tried has changed
@@ -233,14 +234,52 @@ VALUES (:replay_id, (SELECT coalesce(max(number), 0) + 1 FROM replay_items WHERE
 SELECT linkedid, connector, part, result, reason FROM replay_items
 WHERE replay_id = :replay_id ORDER BY number LIMIT :limit
 
--- deliveries_of_call: deliveries of a call, newest change first
+-- deliveries_of_call: deliveries of a call, newest change first, behind a place
 SELECT * FROM deliveries WHERE linkedid = :linkedid AND system = :system
-    AND (:connector IS NULL OR connector = :connector) AND (:state IS NULL OR state = :state)
-ORDER BY updated_at DESC, id DESC LIMIT :limit
+    AND updated_at >= :since AND (updated_at, id) < (:at, :id)
+ORDER BY updated_at DESC, id DESC
 
--- recent_deliveries: of one connector and state, newest change first
+-- recent_deliveries: of one connector and state in a period, newest change first
 SELECT * FROM deliveries INDEXED BY deliveries_recent WHERE connector = :connector AND state = :state
-ORDER BY updated_at DESC, id DESC LIMIT :limit
+    AND updated_at >= :since AND updated_at < :at
+ORDER BY updated_at DESC, id DESC
+
+-- deliveries_at: those of one moment, behind a place (an index has no range over two columns if one is the rowid)
+SELECT * FROM deliveries INDEXED BY deliveries_recent WHERE connector = :connector AND state = :state
+    AND updated_at = :at AND id < :id
+ORDER BY id DESC
+
+-- delivery: one delivery, whether its bytes are kept, and how its last attempt ended
+SELECT d.*, p.delivery_id IS NOT NULL AS kept, a.number AS last_number, a.kind AS last_kind,
+    a.started_at AS last_started_at
+FROM deliveries AS d
+LEFT JOIN payloads AS p ON p.delivery_id = d.id
+LEFT JOIN attempts AS a ON a.delivery_id = d.id AND a.number = d.attempts
+WHERE d.id = :id
+
+-- retry: an ended delivery is due at once, as a person wishes; its journal stays
+UPDATE deliveries SET state = :state, turn = :turn, strand = :strand, started_at = :started_at, next_at = :now,
+    updated_at = :now, revision = :revision, reason = :reason, replay_id = NULL, failures = 0,
+    failing_since = NULL, yields = 0, probing = 0, uncertain_since = :uncertain_since, absent_seen = 0,
+    passed = NULL, discarded = 0
+WHERE id = :id
+
+-- renew_payload: new bytes for an exchange that goes on where it was
+INSERT INTO payloads (delivery_id, payload) VALUES (:id, :payload)
+ON CONFLICT (delivery_id) DO UPDATE SET payload = :payload
+
+-- discard: a dead delivery is off the list; a replay of its period leaves it there
+UPDATE deliveries SET state = :state, updated_at = :now, reason = :reason, forced = 0, discarded = 1
+WHERE id = :id
+
+-- resume: a held connector may have a canary at once
+UPDATE connectors SET hold = json_set(hold, '$.next_canary_at', :now)
+WHERE connector = :connector AND hold IS NOT NULL
+
+-- wake_one: the next one of a lane is due now
+UPDATE deliveries SET turn = 0, next_at = :now
+WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_timed
+    WHERE connector = :connector AND lane = :lane AND turn = 1 ORDER BY next_at LIMIT 1)
 
 -- attempts: the journal of a delivery
 SELECT number, started_at, ended_at, kind, reason, http_status, answer FROM attempts

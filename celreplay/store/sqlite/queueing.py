@@ -104,7 +104,7 @@ class Saving:
         names = {"linkedid": call.linkedid, "connector": wish.connector, "system": self._system}
         rows = self._connection.execute(SQL["find_parts"], names).fetchall()
         self._rows = {row["id"]: row for row in rows}
-        parts = [msgspec.convert(dict(row), Known) for row in rows]
+        parts = [msgspec.convert({**dict(row), "discarded": bool(row["discarded"])}, Known) for row in rows]
         return decide(wish, parts, call.revision, self._replay.id if self._replay else None)
 
     def _queueing(self, call: Call, wish: NewDelivery, decision: Decision) -> Queueing:

@@ -2,16 +2,14 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from celreplay.calls.model import Call
 from celreplay.errors import StoreError
 from celreplay.store.base import (
-    AttemptRecord,
     Claim,
-    DeliveryRecord,
     FinishedCall,
     Hold,
     Queueing,
@@ -22,7 +20,8 @@ from celreplay.store.base import (
     Settlement,
     State,
 )
-from celreplay.store.sqlite import asking, check, queueing, replays, schema
+from celreplay.store.records import AttemptRecord, DeliveryPage, DeliveryRecord, Place, Rebuilt, Wanted
+from celreplay.store.sqlite import asking, byhand, check, listing, queueing, replays, schema
 from celreplay.store.sqlite import claims as claiming
 from celreplay.store.sqlite.errors import store_error
 from celreplay.store.sqlite.jsontext import json_text
@@ -167,13 +166,45 @@ class SqliteStore:
         state: State | None = None,
         limit: int = 100,
     ) -> Sequence[DeliveryRecord]:
-        def work(connection: sqlite3.Connection) -> Sequence[DeliveryRecord]:
-            return asking.deliveries(connection, self._system, linkedid, connector, state, limit)
+        states = () if state is None else (state,)
+        wanted = Wanted(linkedid=linkedid, connector=connector, states=states)
+        return (await self.list_deliveries(wanted, limit=limit)).deliveries
 
-        return await self._reader.run(work)
+    async def list_deliveries(
+        self, wanted: Wanted, *, after: Place | None = None, limit: int = 100
+    ) -> DeliveryPage:
+        return await self._reader.run(
+            lambda connection: listing.page(connection, self._system, wanted, after, limit)
+        )
+
+    async def delivery(self, delivery_id: int) -> DeliveryRecord | None:
+        return await self._reader.run(lambda connection: listing.delivery(connection, delivery_id))
 
     async def attempts(self, delivery_id: int) -> Sequence[AttemptRecord]:
-        return await self._reader.run(lambda connection: asking.attempts(connection, delivery_id))
+        return await self._reader.run(lambda connection: listing.attempts(connection, delivery_id))
+
+    async def retry(
+        self,
+        wishes: Mapping[int, Rebuilt | None],
+        *,
+        by: str,
+        now: int,
+        askable: Collection[str] = (),
+        whole: bool = False,
+    ) -> Mapping[int, str]:
+        return await self._writer.run(
+            lambda connection: byhand.retry(connection, wishes, by, now, askable, whole=whole)
+        )
+
+    async def discard(
+        self, ids: Collection[int], *, by: str, now: int, whole: bool = False
+    ) -> Mapping[int, str]:
+        return await self._writer.run(
+            lambda connection: byhand.discard(connection, ids, by, now, whole=whole)
+        )
+
+    async def resume(self, connector: str, *, now: int) -> bool:
+        return await self._writer.run(lambda connection: byhand.resume(connection, connector, now))
 
     async def counts(self) -> Mapping[str, Mapping[State, int]]:
         return await self._reader.run(asking.counts)

@@ -16,6 +16,7 @@ CREATE TABLE delivery_keys (
     state TEXT NOT NULL,
     at INTEGER NOT NULL,
     was_delivered INTEGER NOT NULL,
+    discarded INTEGER NOT NULL DEFAULT 0,
     revision TEXT NOT NULL,
     PRIMARY KEY (linkedid, name, part),
     CHECK (state IN ('delivered', 'skipped', 'superseded', 'dead'))
@@ -47,3 +48,10 @@ END;
 -- What retention removes is found by its age.
 CREATE INDEX calls_started ON calls (started_at, seq);
 CREATE INDEX replays_finished ON replays (finished_at, id) WHERE finished_at IS NOT NULL AND waiting = 0;
+
+-- A person took a dead delivery off the list: no replay of its period sends it again.
+ALTER TABLE deliveries ADD COLUMN discarded INTEGER NOT NULL DEFAULT 0;
+
+-- For what a replay has waiting, connector by connector.
+DROP INDEX deliveries_replay;
+CREATE INDEX deliveries_replay ON deliveries (replay_id, connector) WHERE turn IS NOT NULL AND replay_id IS NOT NULL;
