@@ -6,7 +6,6 @@ library takes the same way.
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Mapping
 from typing import Literal, TextIO
@@ -14,16 +13,8 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from celreplay.secret import MASK, mask_url
+from celreplay.secret import MASK, is_secret_name, mask_text
 
-_SECRET_NAME = re.compile(
-    r"pass(word|wd|phrase)?$|secret|token|authori[sz]ation|api_?key|credential|cookie|signature|private_?key|^ha1",
-    re.IGNORECASE,
-)
-_BEARER = re.compile(r"\b(Bearer|Basic|Digest)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
-_URL_SECRET = re.compile(
-    r"([?&][^=&\s]*(?:token|secret|key|password|auth)[^=&\s]*=)[^&\s\"']+", re.IGNORECASE
-)
 _DEEPEST = 4
 
 
@@ -102,16 +93,12 @@ def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
 
 
 def _masked(key: object, value: object, depth: int) -> object:
-    if isinstance(key, str) and _SECRET_NAME.search(key) and not isinstance(value, bool | int | float | None):
+    if isinstance(key, str) and is_secret_name(key) and not isinstance(value, bool | int | float | None):
         return MASK
     if isinstance(value, str):
-        return _mask_text(value)
+        return mask_text(value)
     if depth < _DEEPEST and isinstance(value, Mapping):
         return {inner: _masked(inner, item, depth + 1) for inner, item in value.items()}
     if depth < _DEEPEST and isinstance(value, list | tuple):
         return [_masked(None, item, depth + 1) for item in value]
     return value
-
-
-def _mask_text(text: str) -> str:
-    return _URL_SECRET.sub(rf"\1{MASK}", _BEARER.sub(rf"\1 {MASK}", mask_url(text)))

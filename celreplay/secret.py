@@ -139,3 +139,35 @@ _CREDENTIALS = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\
 def mask_url(text: str) -> str:
     """Mask the password of every `scheme://user:password@host` in a text."""
     return _CREDENTIALS.sub(rf"\g<scheme>\g<user>:{MASK}@", text)
+
+
+_SECRET_NAME = re.compile(
+    r"pass(word|wd|phrase)?$|secret|token|authori[sz]ation|api_?key|credential|cookie|signature|private_?key|^ha1",
+    re.IGNORECASE,
+)
+_URL_NAMES = r"[^=&\s]*(?:token|secret|key|password|auth)[^=&\s]*"
+_JSON_NAMES = r"(?:[^\"\s]*(?:token|secret|password|api_?key|private_?key|authori[sz]ation)|auth|key)"
+_PATTERNS = (
+    re.compile(r"\b((?:Bearer|Basic|Digest)\s+)[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE),
+    re.compile(rf"([?&]{_URL_NAMES}=)[^&\s\"']+", re.IGNORECASE),
+    re.compile(rf'("{_JSON_NAMES}"\s*:\s*")[^"]+', re.IGNORECASE),
+    re.compile(
+        r"(\b(?:Authorization|X-Api-Key)\s*:\s*+)(?!(?:Bearer|Basic|Digest)\b)[^\r\n\"]+", re.IGNORECASE
+    ),
+    re.compile(r"(\bwhsec_)[A-Za-z0-9+/=]{8,}"),
+    # Bitrix24's incoming webhooks, https://PORTAL/rest/USER/TOKEN/METHOD, in JSON with escaped slashes
+    re.compile(r"(\\?/rest\\?/[0-9]+\\?/)[A-Za-z0-9]{6,}"),
+)
+
+
+def is_secret_name(name: str) -> bool:
+    """True for the name of a field, header or setting that holds a secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def mask_text(text: str) -> str:
+    """Mask what looks like a credential: passwords and tokens in addresses, headers and JSON."""
+    text = mask_url(text)
+    for pattern in _PATTERNS:
+        text = pattern.sub(rf"\g<1>{MASK}", text)
+    return text

@@ -1,7 +1,7 @@
 """Carries claimed deliveries of one connector to its CRM, and settles every one of them, whatever happens."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,10 +10,12 @@ import structlog
 from celreplay.clock import Clock
 from celreplay.connectors.base import Checkpoint, Connector, Delivery, Exchange, Outcome, OutcomeKind, Probe
 from celreplay.connectors.http import HttpDriver
+from celreplay.connectors.masking import masked
 from celreplay.connectors.state import SharedState
 from celreplay.connectors.trip import ClaimLostError, Trip
 from celreplay.delivery.settling import Settler
 from celreplay.delivery.shielding import whole
+from celreplay.delivery.telling import log_attempt, name_of
 from celreplay.delivery.throttle import Standing, at_start, judge
 from celreplay.errors import StoreError
 from celreplay.store.base import Claim, Settlement, Store
@@ -31,13 +33,20 @@ class Courier:
     """One connector's deliveries, under way and settled."""
 
     def __init__(
-        self, store: Store, connector: Connector, driver: HttpDriver, clock: Clock, settler: Settler
+        self,
+        store: Store,
+        connector: Connector,
+        driver: HttpDriver,
+        clock: Clock,
+        settler: Settler,
+        secrets: Iterable[str] = (),
     ) -> None:
         self._store = store
         self._connector = connector
         self._driver = driver
         self._clock = clock
         self._settler = settler
+        self._secrets = tuple(secrets)
         self._state = SharedState()
         self._saving_hold = asyncio.Lock()
         self._store_works = True
@@ -54,13 +63,17 @@ class Courier:
         if hold is not None:
             self.standing = Standing(hold=at_start(hold, self._clock.now()))
 
-    async def resume(self) -> None:
-        """A canary may go at once."""
-        hold = self.standing.hold
-        if hold is not None:
-            hold = msgspec.structs.replace(hold, next_canary_at=int(self._clock.now()))
-            self.standing = msgspec.structs.replace(self.standing, hold=hold)
-            await self._store.set_hold(self._connector.name, hold)
+    async def look_again(self) -> bool:
+        """True where somebody has asked, by the store, for a canary at once. Raises StoreError."""
+        async with self._saving_hold:
+            hold = self.standing.hold
+            stored = (await self._store.holds()).get(self._connector.name)
+        if hold is None or stored is None or self.standing.hold is not hold:
+            return False
+        sooner = min(hold.next_canary_at, stored.next_canary_at)
+        changed = msgspec.structs.replace(hold, next_canary_at=sooner)
+        self.standing = msgspec.structs.replace(self.standing, hold=changed)
+        return sooner < hold.next_canary_at
 
     async def send(self, claims: Sequence[Claim], *, canary: bool) -> None:
         """Send claims in one exchange; all are settled at the end, also of a cancellation."""
@@ -78,6 +91,7 @@ class Courier:
         except asyncio.CancelledError:
             await self._cut_off(claims, trip, started_at, "celreplay stopped while sending it")
             raise
+        outcomes = [masked(outcome, self._secrets, self._state) for outcome in outcomes]
         await self._whole(self._settle_exchange(claims, outcomes, started_at, canary=canary))
 
     async def resolve(self, claim: Claim, *, canary: bool) -> None:
@@ -141,7 +155,7 @@ class Courier:
         await self._save_hold(before)
         await self._settle(claims, settlements)
         for claim, settlement in zip(claims, settlements, strict=True):
-            self._log_attempt(claim, settlement, started_at)
+            log_attempt(claim, settlement, started_at)
 
     async def _settle_probe(
         self, claim: Claim, answer: Probe | Outcome, started_at: Instant, *, canary: bool
@@ -149,6 +163,7 @@ class Courier:
         now = self._clock.now()
         before = self.standing
         if isinstance(answer, Outcome):
+            answer = masked(answer, self._secrets, self._state)
             ruling = judge(self.standing, claim.delivery_id, answer, canary=canary, now=now)
             self.standing = ruling.standing
             settlement = self._settler.unasked(claim, answer, ruling, now=now)
@@ -161,13 +176,13 @@ class Courier:
             settlement = self._settler.after_probe(claim, answer, held=held, now=now)
         await self._save_hold(before)
         await self._settle([claim], [settlement])
-        self._log_attempt(claim, settlement, started_at)
+        log_attempt(claim, settlement, started_at)
 
     async def _settle(self, claims: Sequence[Claim], settlements: Sequence[Settlement]) -> None:
         kept = await self._patiently(lambda: self._store.settle(settlements))
         if kept is None:
             for claim in claims:
-                _log.error("delivery.unsettled", **_name(claim), reason="uncertain at the next start")
+                _log.error("delivery.unsettled", **name_of(claim), reason="uncertain at the next start")
             return
         self._log_lost([claim for claim, ours in zip(claims, kept, strict=True) if not ours])
 
@@ -216,26 +231,6 @@ class Courier:
             _log.info("delivery.store_works", connector=self._connector.name)
         self._store_works = error is None
 
-    def _log_attempt(self, claim: Claim, settlement: Settlement, started_at: Instant) -> None:
-        log = _log.info if settlement.kind is OutcomeKind.OK else _log.warning
-        next_at = settlement.next_at
-        log(
-            "delivery.probe" if claim.probing else "delivery.attempt",
-            **_name(claim),
-            attempt=claim.delivery.attempt,
-            outcome=settlement.kind.value,
-            state=settlement.state.value,
-            reason=settlement.reason,
-            http_status=settlement.http_status,
-            seconds=seconds_between(started_at, settlement.ended_at),
-            next_at=None if next_at is None else Instant(next_at).iso(),
-        )
-
     def _log_lost(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
-            _log.error("delivery.claim_lost", **_name(claim), reason="somebody else took it over")
-
-
-def _name(claim: Claim) -> dict[str, str]:
-    delivery = claim.delivery
-    return {"connector": delivery.connector, "linkedid": delivery.linkedid, "part": delivery.part}
+            _log.error("delivery.claim_lost", **name_of(claim), reason="somebody else took it over")

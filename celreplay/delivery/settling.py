@@ -91,6 +91,7 @@ class Settler(msgspec.Struct, frozen=True, kw_only=True):
         failed_at = now if claim.uncertain_since is None else claim.uncertain_since
         next_at = self._retry_at(claim.failures + 1, failed_at, None)
         if next_at is None and not held:
+            outcome = msgspec.structs.replace(outcome, kind=OutcomeKind.UNCERTAIN)
             return _settlement(claim, outcome, State.DEAD, now, reason=f"out of attempts: {PARKED}")
         next_at = now if next_at is None or held else max(now, next_at)
         return _settlement(claim, outcome, State.PENDING, now, next_at=next_at, counts=not held)

@@ -8,6 +8,7 @@ from celreplay.clock import Clock
 from celreplay.config import DeliveryConfig
 from celreplay.connectors.base import Connector
 from celreplay.connectors.http import HttpDriver
+from celreplay.connectors.masking import secrets_in
 from celreplay.connectors.options import DeliveryOptions
 from celreplay.delivery.courier import Courier
 from celreplay.delivery.settling import Settler
@@ -44,7 +45,8 @@ class Deliverer:
         self._workers: dict[str, _Workers] = {}
         for name, connector in connectors.items():
             settler = Settler(options=options[name], can_probe=connector.can_probe, random=random)
-            courier = Courier(store, connector, driver, clock, settler)
+            secrets = secrets_in(options[name])
+            courier = Courier(store, connector, driver, clock, settler, secrets)
             self._workers[name] = _Workers(store, connector, courier, clock, options[name].workers, config)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -62,10 +64,6 @@ class Deliverer:
         """Something was queued: look at once."""
         for workers in self._workers.values():
             workers.hint()
-
-    async def resume(self, connector: str) -> None:
-        """Send a held connector its canary at once: somebody has repaired something. Raises StoreError."""
-        await self._workers[connector].resume()
 
 
 class _Workers:
@@ -92,10 +90,6 @@ class _Workers:
 
     async def open(self) -> None:
         await self._courier.open()
-
-    async def resume(self) -> None:
-        await self._courier.resume()
-        self.hint()
 
     def hint(self) -> None:
         self._wake.set()
@@ -180,6 +174,8 @@ class _Workers:
     async def _seconds_to_next(self) -> float:
         hold = self._courier.standing.hold
         try:
+            if hold is not None and await self._courier.look_again():
+                return 0.0
             at = hold.next_canary_at if hold else await self._store.next_due(self._connector.name)
         except StoreError as error:
             self._courier.told(error)
