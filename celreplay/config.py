@@ -19,6 +19,7 @@ from celreplay.reading import Reader, Wrong
 from celreplay.rewrites import NumbersConfig
 from celreplay.secret import CelUrl, Secret, StoreUrl
 from celreplay.units import Duration, Glob, Regex, Size, ZoneName, is_loopback
+from celreplay.users import UserConfig
 
 __all__ = [
     "ApiConfig",
@@ -89,10 +90,16 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True):
     host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8077
     """0 = any free one."""
-    users: dict[str, Secret] = {}
-    """User → password."""
+    users: dict[str, Secret | UserConfig] = {}
+    """User → password, or more of them."""
     digest_algorithms: tuple[Literal["SHA-256", "MD5"], ...] = ("SHA-256", "MD5")
     """In the order of the challenges: curl takes the first; before 7.57 it knows only MD5."""
+
+    @property
+    def accounts(self) -> dict[str, UserConfig]:
+        """All users in the long form."""
+        users = self.users.items()
+        return {name: UserConfig(password=user) if isinstance(user, Secret) else user for name, user in users}
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host) and not self.users:

@@ -131,13 +131,14 @@ async def _watchdog() -> None:
 @contextlib.asynccontextmanager
 async def _api(parts: Parts) -> AsyncIterator[str]:
     config = parts.config.api
+    accounts = config.accounts
     auth = DigestAuth(
-        {user: password.reveal() for user, password in config.users.items()},
-        algorithms=config.digest_algorithms,
+        {name: account.credential for name, account in accounts.items()}, algorithms=config.digest_algorithms
     )
     app = make_app(
         parts.services,
         auth,
+        readers={name for name, account in accounts.items() if account.role == "read"},
         zone=zone_named(parts.config.pbx.timezone),
         clock=parts.clock,
         version=__version__,

@@ -82,3 +82,8 @@ def out_of(bound: msgspec.Meta, value: typing.Any) -> str:  # noqa: ANN401 - wha
                 else f"{shown} {what.format(limit)}"
             )
     return ""
+
+
+def joined(path: str, key: str) -> str:
+    """The path of a key below another path."""
+    return f"{path}.{key}" if path else key

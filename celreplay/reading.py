@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 import yaml
 
-from celreplay.leaves import did_you_mean, out_of, parse
+from celreplay.leaves import did_you_mean, joined, out_of, parse
 from celreplay.secret import Secret
 
 _VARIABLE = re.compile(r"\$(\$)?\{([^}]*)\}")
@@ -62,7 +62,7 @@ class Reader:
             if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
                 self.wrong(path, "has a key that is no name", key)
             elif key.value in entries:
-                self.wrong(_join(path, key.value), "stands here twice", key)
+                self.wrong(joined(path, key.value), "stands here twice", key)
             else:
                 entries[key.value] = value
         return {key: value for key, value in entries.items() if value.tag != _NULL}
@@ -76,16 +76,16 @@ class Reader:
         entries = self.entries(node, path)
         for key in entries:
             if key not in fields and key not in elsewhere:
-                self.wrong(_join(path, key), f"is unknown{did_you_mean(key, fields)}", entries[key])
+                self.wrong(joined(path, key), f"is unknown{did_you_mean(key, fields)}", entries[key])
         values: dict[str, Any] = {}
         for name, field in fields.items():
             with contextlib.suppress(Wrong):
                 if name in entries:
-                    values[field.name] = self.value(field.type, entries[name], _join(path, name))
+                    values[field.name] = self.value(field.type, entries[name], joined(path, name))
                 elif field.required and _is_struct(field.type):
-                    values[field.name] = self.struct(field.type, None, _join(path, name))
+                    values[field.name] = self.struct(field.type, None, joined(path, name))
                 elif field.required:
-                    self.wrong(_join(path, name), "is missing", node)
+                    self.wrong(joined(path, name), "is missing", node)
         return values
 
     def struct(
@@ -101,7 +101,7 @@ class Reader:
         except ValueError as error:
             field, colon, what = str(error).partition(": ")
             if colon and re.split(r"[.\[]", field)[0] in kind.__struct_fields__:
-                raise self.wrong(_join(path, field), what, node) from None
+                raise self.wrong(joined(path, field), what, node) from None
             raise self.wrong(path, str(error), node) from None
 
     def value(self, kind: Any, node: yaml.Node, path: str) -> object:  # noqa: ANN401 - a type, or a form of one
@@ -188,8 +188,8 @@ class Reader:
         entries = self.entries(node, path)
         for key, item in entries.items():
             with contextlib.suppress(Wrong):
-                self._leaf(key_kind, key, item, _join(path, key))
-        values = self._all(value_kind, ((_join(path, key), item) for key, item in entries.items()))
+                self._leaf(key_kind, key, item, joined(path, key))
+        values = self._all(value_kind, ((joined(path, key), item) for key, item in entries.items()))
         if len(self.mistakes) > before:
             raise Wrong
         return {parse(key_kind, key): value for key, value in zip(entries, values, strict=True)}
@@ -206,9 +206,7 @@ class Reader:
 
     def _union(self, kinds: tuple[Any, ...], node: yaml.Node, path: str) -> object:
         """The first kind that fits, else the mistake of the last one of the node's shape."""
-        is_list = isinstance(node, yaml.SequenceNode)
-        kinds = tuple(kind for kind in kinds if kind is not type(None))
-        *others, last = [kind for kind in kinds if (get_origin(kind) in _LISTS) == is_list] or kinds
+        *others, last = [kind for kind in kinds if _has_shape(kind, node)] or kinds
         for kind in others:
             before = len(self.mistakes)
             with contextlib.suppress(Wrong):
@@ -239,12 +237,15 @@ def _is_struct(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
+def _has_shape(kind: object, node: yaml.Node) -> bool:
+    if kind is type(None) or (get_origin(kind) in _LISTS) != isinstance(node, yaml.SequenceNode):
+        return False
+    is_file = isinstance(node, yaml.MappingNode) and [key.value for key, _ in node.value] == ["file"]
+    return not _is_struct(kind) or (isinstance(node, yaml.MappingNode) and not is_file)
 
 
 def _kind(node: yaml.Node) -> str:
     """For people; never the value itself, it may be a secret in the wrong place."""
-    if isinstance(node, yaml.MappingNode):
-        return "`key: value` lines"
-    return "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
+    if isinstance(node, yaml.ScalarNode):
+        return "a single value"
+    return "a list" if isinstance(node, yaml.SequenceNode) else "`key: value` lines"

@@ -79,8 +79,16 @@ class Door:
             clock=self.clock,
         )
         stack.push_async_callback(services.aclose)
-        auth = DigestAuth({"login": "password"}, algorithms=algorithms)
-        app = make_app(services, auth, zone=MOSCOW, clock=self.clock, version="1", body_timeout=body_timeout)
+        auth = DigestAuth({"login": "password", "reader": "password"}, algorithms=algorithms)
+        app = make_app(
+            services,
+            auth,
+            zone=MOSCOW,
+            clock=self.clock,
+            version="1",
+            readers={"reader"},
+            body_timeout=body_timeout,
+        )
         self.runner = web.AppRunner(app, access_log=None)
         await self.runner.setup()
         stack.push_async_callback(self.runner.cleanup)
@@ -188,6 +196,20 @@ async def test_the_curl_lines_of_the_document(
         status, body = await door.curl(command)
     assert (status, body["url"]) == (202, f"/pbx/replays/{body['replay']}")
     assert {name: body[name] for name in expected} == expected
+
+
+async def test_a_reader_looks_and_has_nothing_processed(door: Door) -> None:
+    """The role read: GET shows; read_call, also by GET, and whatever else changes something is refused."""
+    curl = "curl --digest -u reader:password"
+    assert (await door.curl(f"{curl} HOST/pbx/replays")).status == 200
+    for request in (
+        f"HOST/pbx/read_call?id={ONE}",
+        "-X POST HOST/pbx/read_call",
+        "-X DELETE HOST/pbx/replays/1",
+    ):
+        status, body = await door.curl(f"{curl} {request}")
+        assert (status, body["error"]["code"]) == (403, "role"), request
+    assert await door.store.replays() == []
 
 
 async def test_ids_answer_with_what_became_of_each(door: Door) -> None:

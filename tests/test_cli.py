@@ -485,3 +485,25 @@ def test_without_a_place_to_print_nothing_is_done(tmp_path: Path) -> None:
     result = subprocess.run(["bash", "-c", f"{command} >&-"], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
+
+
+def test_a_password_is_hashed_for_the_config(tmp_path: Path) -> None:
+    """HA1 = H(user:realm:password) of RFC 7616 section 3.4.2, as sha256sum and md5sum make it; the config takes
+    the lines as they are printed, and shows none of them."""
+    command = [*CELREPLAY, "hash-password", "night"]
+    made = subprocess.run(command, input="owl\n", capture_output=True, text=True, check=True)
+    for program, key in (("sha256sum", "sha256"), ("md5sum", "md5")):
+        summed = subprocess.run(
+            [program], input="night:celreplay:owl", capture_output=True, text=True, check=True
+        )
+        assert f"  {key}: {summed.stdout.split()[0]}\n" in made.stdout
+    lines = "".join(f"    {line}\n" for line in made.stdout.splitlines())
+    config = tmp_path / "celreplay.yaml"
+    config.write_text(f"cel: {{url: 'sqlite:////cel'}}\napi:\n  users:\n{lines}      role: read\n")
+    config.chmod(0o600)
+    checked = celreplay("check-config", "-c", config)
+    assert checked.returncode == 0, checked.stderr
+    shown = yaml.safe_load(checked.stdout)["api"]["users"]["night"]
+    assert shown == {"password": None, "sha256": "***", "md5": "***", "role": "read"}
+    empty = subprocess.run(command, input="\n", capture_output=True, text=True, check=False)
+    assert (empty.returncode, empty.stderr) == (2, "celreplay: the password of night is empty\n")

@@ -169,7 +169,7 @@ def test_all_mistakes_stand_in_the_message_with_the_file(load: Load) -> None:
         ),
         pytest.param(
             MINIMAL + "api: {users: &u {a: *u}}",
-            "api.users.a: must be a text or {file:",
+            "api.users.a.a: is unknown",
             id="an alias of itself",
         ),
     ],
@@ -204,7 +204,7 @@ def test_texts_stay_as_they_are_written(load: Load) -> None:
     text = "cel: {url: 'sqlite:////x', table: no}\napi: {users: {admin: 0123, on: 1_0, no: 2026-11-23}}\n"
     loaded = load(text)
     assert loaded.cel.table == "no"
-    assert {name: secret.reveal() for name, secret in loaded.api.users.items()} == {
+    assert {name: user.credential for name, user in loaded.api.accounts.items()} == {
         "admin": "0123",
         "on": "1_0",
         "no": "2026-11-23",
@@ -236,7 +236,7 @@ def test_variables_of_the_environment_are_filled_in(
 ) -> None:
     """Once, and only in the form with braces."""
     loaded = load(MINIMAL + f"api: {{users: {{a: '{text}'}}}}", environ)
-    assert loaded.api.users["a"].reveal() == expected
+    assert loaded.api.accounts["a"].credential == expected
 
 
 def test_a_variable_fills_a_number_too(load: Load) -> None:
@@ -257,7 +257,7 @@ def test_a_secret_comes_from_a_file_without_its_last_line_break(load: Load, tmp_
     (tmp_path / "pw").write_text(" two  words \n")
     text = MINIMAL + f"api: {{users: {{a: {{file: {tmp_path}/pw}}, b: {{file: '${{NAME}}'}}}}}}"
     loaded = load(text, {"NAME": "pw"})
-    assert [secret.reveal() for secret in loaded.api.users.values()] == [" two  words ", " two  words "]
+    assert [user.credential for user in loaded.api.accounts.values()] == [" two  words ", " two  words "]
 
 
 def test_a_secret_file_that_cannot_be_read_is_a_mistake(mistakes: Mistakes, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_a_secret_file_that_cannot_be_read_is_a_mistake(mistakes: Mistakes, tmp_
     found = mistakes(MINIMAL + "api: {users: {a: {file: /no/such}, b: {flie: x}, c: {file: empty}}}")
     assert found == [
         "api.users.a.file: /no/such: No such file or directory (line 2)",
-        "api.users.b: must be a text or {file: /path/of/the/secret} (line 2)",
+        "api.users.b.flie: is unknown; there are: password, sha256, md5, role (line 2)",
         "api.users.c: is empty (line 2)",
     ]
 
@@ -323,6 +323,29 @@ def test_the_api_is_open_to_others_only_with_users(load: Load, mistakes: Mistake
         assert load(MINIMAL + f"api: {{host: '{host}', users: {{a: b}}}}").api.host == host
     for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost"):
         assert load(MINIMAL + f"api: {{host: '{host}'}}").api.host == host
+
+
+def test_a_user_may_have_hashes_instead_of_a_password(load: Load, mistakes: Mistakes) -> None:
+    """What `celreplay hash-password` prints, and a role; a password and hashes together are refused, and so is a
+    hash that is none."""
+    sha256, md5 = "a" * 64, "B" * 32
+    users = f"{{a: {{sha256: {sha256}, md5: {md5}, role: read}}, b: secret, c: {{password: secret}}}}"
+    accounts = load(MINIMAL + f"api: {{users: {users}}}").api.accounts
+    assert accounts["a"].credential == {"SHA-256": sha256, "MD5": md5}
+    assert {name: account.credential for name, account in accounts.items() if name != "a"} == {
+        "b": "secret",
+        "c": "secret",
+    }
+    assert [account.role for account in accounts.values()] == ["read", "admin", "admin"]
+    for user, what in {
+        "{role: read}": "api.users.a: give password, or sha256 and md5",
+        f"{{password: x, md5: {md5}}}": "api.users.a: give password, or sha256 and md5",
+        "{md5: abc}": "api.users.a.md5: is not what `celreplay hash-password` prints: 32 hex digits",
+        f"{{sha256: {md5}}}": "api.users.a.sha256: is not what",
+        "{password: x, role: root}": "api.users.a.role: ",
+    }.items():
+        [mistake] = mistakes(MINIMAL + f"api: {{users: {{a: {user}}}}}")
+        assert mistake.startswith(what), user
 
 
 def test_a_user_that_digest_cannot_carry_is_refused(mistakes: Mistakes) -> None:

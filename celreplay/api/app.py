@@ -1,11 +1,19 @@
 """The HTTP door: its routes and what stands before them. Every route is described in docs/api.md."""
 
+from collections.abc import Collection
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
 from celreplay.api.digest import DigestAuth
-from celreplay.api.guard import HEALTH_PATH, authenticated, headers_and_log, refusals, same_site_only
+from celreplay.api.guard import (
+    HEALTH_PATH,
+    READ_CALL_PATH,
+    authenticated,
+    headers_and_log,
+    refusals,
+    same_site_only,
+)
 from celreplay.api.replays import BODY_TIMEOUT, Replays
 from celreplay.clock import Clock
 from celreplay.services import Services
@@ -22,21 +30,27 @@ def make_app(
     zone: ZoneInfo,
     clock: Clock,
     version: str,
+    readers: Collection[str] = (),
     body_timeout: float = BODY_TIMEOUT,
 ) -> web.Application:
     """The application; run it with `access_log=None`, it writes its own. `zone` is that of the dates people
-    type, `body_timeout` the seconds a client has to send its body."""
+    type, `readers` the users that may look only, `body_timeout` the seconds a client has to send its body."""
     replays = Replays(services, zone=zone, clock=clock, body_timeout=body_timeout)
     app = web.Application(
-        middlewares=[headers_and_log(version), refusals, same_site_only, authenticated(auth, clock)],
+        middlewares=[
+            headers_and_log(version),
+            refusals,
+            same_site_only,
+            authenticated(auth, clock, frozenset(readers)),
+        ],
         client_max_size=BODY_LIMIT,
     )
     app.on_shutdown.append(replays.stop_waiting)
     app.add_routes(
         [
             # no HEAD: aiohttp would run the handler, and a look at the address would process calls
-            web.get("/pbx/read_call", replays.read_call, allow_head=False),
-            web.post("/pbx/read_call", replays.read_call),
+            web.get(READ_CALL_PATH, replays.read_call, allow_head=False),
+            web.post(READ_CALL_PATH, replays.read_call),
             web.get("/pbx/replays", replays.list),
             web.get(_REPLAY, replays.show),
             web.delete(_REPLAY, replays.cancel),

@@ -23,6 +23,8 @@ _user: ContextVar[str] = ContextVar("user", default="")
 _claimed: ContextVar[str] = ContextVar("claimed", default="")
 # Variables of the context (aiohttp runs each request in a task, so in a context, of its own): aiohttp
 # before 3.14 has no typed keys for a request, and 3.14 warns of others.
+_LOOKING = frozenset({"GET", "HEAD"})
+READ_CALL_PATH = "/pbx/read_call"
 HEALTH_PATH = "/healthz"
 """Answered without credentials."""
 
@@ -103,8 +105,10 @@ def _is_ours(origin: str, request: web.Request) -> bool:
         return False
 
 
-def authenticated(auth: DigestAuth, clock: Clock) -> Middleware:
-    """Let in by Digest, before the body is looked at: curl -d sends its first POST without the body."""
+def authenticated(auth: DigestAuth, clock: Clock, readers: frozenset[str]) -> Middleware:
+    """Let in by Digest, before the body is looked at: curl -d sends its first POST without the body.
+
+    `readers` may look only: a GET that has calls processed is not for them."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -123,9 +127,17 @@ def authenticated(auth: DigestAuth, clock: Clock) -> Middleware:
             _claimed.set(decision.user)
             return _denied(decision, auth, now)
         _user.set(decision.user)
+        if decision.user in readers and (request.method not in _LOOKING or _acts(request)):
+            message = f"the user {decision.user} may look only (role read in the config)"
+            return refusal(HTTPStatus.FORBIDDEN, "role", message)
         return await handler(request)
 
     return middleware
+
+
+def _acts(request: web.Request) -> bool:
+    resource = request.match_info.route.resource
+    return resource is not None and resource.canonical == READ_CALL_PATH
 
 
 def _denied(decision: Decision, auth: DigestAuth, now: int) -> web.Response:

@@ -25,6 +25,7 @@ COMMANDS = {
     "explain": "Show why a call is what it is, and where it stands at each CRM.",
     "capture": "Write a call, without its people, as a test case.",
     "check-config": "Check a config file and show what was understood.",
+    "hash-password": "Make what the config may hold instead of a password.",
     "demo": "Watch real calls go from CEL to a local receiver.",
 }
 """Name → first line of its help. The module is the name, with `_` for `-`."""
