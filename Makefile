@@ -7,10 +7,10 @@ export PATH := $(PATH):/usr/sbin:/sbin
 BENCHMARKS = $(filter-out benchmarks/receiver.py,$(shell grep -l '^if __name__' benchmarks/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test chaos chaos-short lint bench clean
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
 
 setup: ## .venv, ready to run celreplay
 	@scripts/setup
@@ -27,6 +27,14 @@ lint: ## ruff and mypy
 
 test: lint ## lint, then every test against real servers
 	.venv/bin/python -m pytest -n 2 -q
+
+chaos: ## kill everything at random for 25 minutes, and judge what arrived (docs/chaos.md)
+	@scripts/setup test
+	@cd tests && ../.venv/bin/python -m chaos $(CHAOS)
+
+chaos-short: ## the same in three minutes
+	@scripts/setup test
+	@cd tests && ../.venv/bin/python -m chaos --short $(CHAOS)
 
 bench: ## the benchmarks, which print figures
 	@scripts/setup test
