@@ -119,6 +119,8 @@ class DeliveryConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     order_patience: Duration = Duration(15 * 60)
     """A call that keeps failing by itself holds the later calls of its number at most so long."""
+    live_patience: Duration = Duration(0)
+    """A live call waits for older calls of its number that are being replayed at most so long."""
     shutdown_deadline: Annotated[Duration, msgspec.Meta(le=600)] = Duration(20)
     """What is being sent when the daemon stops has so long to finish."""
 

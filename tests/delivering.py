@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from crm_server import SECRET
@@ -123,3 +123,12 @@ class Working:
 async def office_in(folder: Any, clock: Clock | None = None) -> Office:
     store = SqliteStore.open(folder / "store.sqlite", system="office")
     return Office(store, clock or FakeClock(manual=True))
+
+
+async def true(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Wait for something real; the test's own time limit is the end of patience."""
+    while True:
+        result = condition()
+        if result if isinstance(result, bool) else await result:
+            return
+        await asyncio.sleep(0.005)

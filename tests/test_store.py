@@ -415,6 +415,103 @@ async def test_a_live_call_does_not_wait_for_replayed_ones(store: SqliteStore) -
     assert await claimed(store) == ["old"]
 
 
+async def patient(store: SqliteStore, now: int = NOW, live_patience: float = 60.0) -> list[Claim]:
+    return list(await store.claim("crm", 100, now=now, order_patience=PATIENCE, live_patience=live_patience))
+
+
+async def test_a_live_call_waits_a_while_for_replayed_older_ones(store: SqliteStore) -> None:
+    """At most live_patience from its queueing, and its reason says for whom; then it passes, which is told."""
+    await save(store, "old", strand="1", lane=Lane.REPLAY, due_at=NOW + 9000 * SECOND)
+    await save(store, "live", strand="1", at=START + SECOND, due_at=NOW)
+    assert await patient(store, NOW + 60 * SECOND - 1) == []
+    (record,) = await store.deliveries(linkedid="live")
+    assert record.reason == "waits for old, an older call of its number in a replay"
+    assert await store.next_due("crm") == NOW + 60 * SECOND
+    (one,) = await patient(store, NOW + 60 * SECOND)
+    assert one.delivery.linkedid == "live"
+    passing = "(passed old, an older call of its number in a replay, after waiting 60 s)"
+    assert (await store.deliveries(linkedid="live"))[0].reason == f"sending, attempt 1 {passing}"
+    await store.settle([settled(one)])
+    assert (await store.deliveries(linkedid="live"))[0].reason == f"made delivered {passing}"
+
+
+async def test_a_live_call_goes_when_the_replayed_ones_are_through(store: SqliteStore) -> None:
+    """It does not use up its patience without need; that it waited stays in its reason."""
+    await save(store, "old", strand="1", lane=Lane.REPLAY)
+    await save(store, "live", strand="1", at=START + SECOND)
+    (old,) = await patient(store)
+    assert old.delivery.linkedid == "old"
+    await store.settle([settled(old)])
+    (live,) = await patient(store)
+    assert live.delivery.linkedid == "live"
+    reason = (await store.deliveries(linkedid="live"))[0].reason
+    assert reason == "sending, attempt 1 (waited for old, an older call of its number in a replay)"
+
+
+async def test_without_patience_a_live_call_passes_replayed_ones_and_says_so(store: SqliteStore) -> None:
+    """live_patience 0, the default: at once, with the name of the one it passed."""
+    await save(store, "old", strand="1", lane=Lane.REPLAY)
+    await save(store, "live", strand="1", at=START + SECOND)
+    (one,) = await claim(store)
+    reason = (await store.deliveries(linkedid="live"))[0].reason
+    assert (one.delivery.linkedid, reason) == (
+        "live",
+        "sending, attempt 1 (passed old, an older call of its number in a replay)",
+    )
+
+
+async def test_only_older_calls_of_the_number_hold_a_live_one(store: SqliteStore) -> None:
+    """Neither a younger replayed call, nor one of another number, nor an older one after a first attempt."""
+    await save(store, "other", strand="2", lane=Lane.REPLAY, due_at=NOW + 9000 * SECOND)
+    await save(store, "younger", strand="1", at=START + 5 * SECOND, lane=Lane.REPLAY, due_at=NOW)
+    await save(store, "live", strand="1", at=START + SECOND)
+    (one,) = await patient(store)
+    assert one.delivery.linkedid == "live"
+    await store.settle([settled(one, State.PENDING, next_at=NOW + 10 * SECOND)])
+    await save(store, "old", strand="1", lane=Lane.REPLAY, due_at=NOW + 9000 * SECOND)
+    assert "live" in [one.delivery.linkedid for one in await patient(store, NOW + 10 * SECOND)]
+
+
+async def test_a_replay_asked_for_later_holds_a_live_call_that_still_waits(store: SqliteStore) -> None:
+    """It had a blocked turn, or was not due: by then an older call of its number is being replayed."""
+    await save(store, "live", strand="1", at=START + SECOND, due_at=NOW + 30 * SECOND)
+    await save(store, "old", strand="1", lane=Lane.REPLAY, due_at=NOW + 9000 * SECOND)
+    assert await patient(store, NOW + 59 * SECOND) == []
+    assert [one.delivery.linkedid for one in await patient(store, NOW + 60 * SECOND)] == ["live"]
+
+
+async def test_live_patience_stands_still_while_the_connector_is_held(store: SqliteStore) -> None:
+    """After an hour's hold there is as much of it left as before."""
+    await save(store, "old", strand="1", lane=Lane.REPLAY, due_at=NOW + 10**6 * SECOND)
+    await save(store, "live", strand="1", at=START + SECOND)
+    hold = Hold(kind=OutcomeKind.THROTTLE, reason="503", since=NOW + 10 * SECOND, next_canary_at=NOW)
+    await store.set_hold("crm", hold)
+    assert await patient(store, NOW + 3000 * SECOND) == []
+    assert await store.next_due("crm") == NOW + 10**6 * SECOND
+    await store.set_hold("crm", None)
+    assert await patient(store, NOW + 3600 * SECOND) == []
+    assert await patient(store, NOW + 3649 * SECOND) == []
+    assert len(await patient(store, NOW + 3650 * SECOND)) == 1
+
+
+async def test_a_replay_has_a_share_of_the_claims_and_a_bound(store: SqliteStore) -> None:
+    """At least so many of the lane replay though live ones wait, never more than the bound."""
+    await save(store, "l1", "l2", "l3", "l4")
+    await save(store, "r1", "r2", "r3", "r4", lane=Lane.REPLAY)
+
+    async def shared(limit: int, least: int, most: int) -> list[str]:
+        share = {"replay_at_least": least, "replay_at_most": most}
+        found = await store.claim("crm", limit, now=NOW, order_patience=PATIENCE, **share)
+        return [one.delivery.linkedid for one in found]
+
+    assert await shared(2, 1, 2) == ["l1", "r1"]
+    assert await shared(1, 1, 0) == ["l2"]
+    assert await shared(4, 0, 1) == ["l3", "l4", "r2"]
+    assert await shared(4, 1, 0) == []
+    assert await store.next_due("crm", [Lane.LIVE]) is None
+    assert await shared(4, 1, 1) == ["r3"]
+
+
 async def test_one_that_keeps_failing_is_passed_after_the_patience(store: SqliteStore) -> None:
     """Not before order_patience from its first failure; the passing is told in the reason."""
     await save(store, "a", "b", "c", strand="1")

@@ -14,31 +14,61 @@ from celreplay.store.sqlite import SqliteStore
 from celreplay.times import SECOND
 
 PATIENCE = 100.0
+LIVE_PATIENCE = 40.0
 
 
-def expected(rows: Sequence[sqlite3.Row], limit: int, now: int) -> list[int]:
-    """Which may go, by looking at everything that waits: ids in the order of the claim."""
-    taken: list[int] = []
-    busy = {row["strand"] for row in rows if row["state"] == "sending"}
+class Waiting:
+    """The rules, by looking at everything that waits."""
 
-    def passable(row: sqlite3.Row) -> bool:
-        since = row["failing_since"]
-        return bool(row["yields"]) or (since is not None and since <= now - PATIENCE * SECOND)
+    def __init__(self, rows: Sequence[sqlite3.Row], now: int) -> None:
+        self.rows = sorted(rows, key=lambda row: (row["started_at"], row["id"]))
+        self.now = now
+        self.busy = {row["strand"] for row in rows if row["state"] == "sending"}
+        self.taken: list[int] = []
 
-    def held(row: sqlite3.Row) -> bool:
-        place = (row["started_at"], row["id"])
-        older = [o for o in rows if (o["strand"], o["lane"]) == (row["strand"], row["lane"])]
-        return any((o["started_at"], o["id"]) < place and not passable(o) for o in older)
+    def claimable(self, limit: int, least: int, most: int) -> list[int]:
+        """Which may go: ids in the order of the claim."""
+        share = self.due(Lane.REPLAY, min(limit, least, most))
+        live = self.due(Lane.LIVE, limit - len(share))
+        return live + share + self.due(Lane.REPLAY, min(limit - len(share) - len(live), most - len(share)))
 
-    for row in sorted(rows, key=lambda r: (r["lane"], r["started_at"], r["id"])):
-        if row["state"] == "sending" or row["next_at"] > now or len(taken) == limit:
-            continue
-        if row["strand"] is not None:
-            if row["strand"] in busy or held(row):
-                continue
-            busy.add(row["strand"])
-        taken.append(row["id"])
-    return taken
+    def due(self, lane: Lane, wanted: int) -> list[int]:
+        found: list[int] = []
+        for row in self.rows:
+            if len(found) < wanted and row["lane"] == lane and self.may_go(row):
+                found.append(row["id"])
+                self.busy |= {row["strand"]} - {None}
+                self.taken.append(row["id"])
+        return found
+
+    def may_go(self, row: sqlite3.Row) -> bool:
+        if row["state"] == "sending" or row["next_at"] > self.now or row["id"] in self.taken:
+            return False
+        return row["strand"] is None or not (
+            row["strand"] in self.busy or self.is_behind(row) or self.waits_for_replayed(row)
+        )
+
+    def of_strand(self, strand: str, lane: int) -> list[sqlite3.Row]:
+        """Those of a strand and lane that let nobody pass."""
+        before = self.now - PATIENCE * SECOND
+        return [
+            row
+            for row in self.rows
+            if (row["strand"], row["lane"]) == (strand, lane)
+            and not row["yields"]
+            and (row["failing_since"] is None or row["failing_since"] > before)
+        ]
+
+    def is_behind(self, row: sqlite3.Row) -> bool:
+        others = self.of_strand(row["strand"], row["lane"])
+        return any((one["started_at"], one["id"]) < (row["started_at"], row["id"]) for one in others)
+
+    def waits_for_replayed(self, row: sqlite3.Row) -> bool:
+        if row["lane"] != Lane.LIVE or row["attempts"] or row["impatient"]:
+            return False
+        replayed = self.of_strand(row["strand"], Lane.REPLAY)
+        older = any(one["started_at"] < row["started_at"] for one in replayed)
+        return older and bool(row["waiting_since"] > self.now - LIVE_PATIENCE * SECOND)
 
 
 class History:
@@ -84,8 +114,17 @@ class History:
     async def claim(self) -> None:
         rows = self.reading.execute("SELECT * FROM deliveries WHERE turn IS NOT NULL").fetchall()
         limit = self.random.choice([1, 2, 50])
-        claims = await self.store.claim("crm", limit, now=self.now, order_patience=PATIENCE)
-        assert [one.delivery_id for one in claims] == expected(rows, limit, self.now)
+        least, most = self.random.choice([0, 0, 1, 3]), self.random.choice([0, 1, 50])
+        claims = await self.store.claim(
+            "crm",
+            limit,
+            now=self.now,
+            order_patience=PATIENCE,
+            live_patience=LIVE_PATIENCE,
+            replay_at_least=least,
+            replay_at_most=most,
+        )
+        assert [one.delivery_id for one in claims] == Waiting(rows, self.now).claimable(limit, least, most)
         self.claims += claims
 
     def some(self) -> list[Claim]:

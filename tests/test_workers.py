@@ -5,12 +5,12 @@ import contextlib
 import itertools
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from crm_server import CrmServer, How, Play
-from delivering import Office, call_of, fake_options, office_in, webhook_options
+from delivering import Office, call_of, fake_options, office_in, true, webhook_options
 from fakes import FakeClock, FakeConnector
 from structlog.testing import capture_logs
 
@@ -63,15 +63,6 @@ async def live(tmp_path: Path) -> AsyncIterator[Office]:
 async def crm() -> AsyncIterator[CrmServer]:
     async with CrmServer() as server:
         yield server
-
-
-async def true(condition: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Wait for something real; the test's own time limit is the end of patience."""
-    while True:
-        result = condition()
-        if result if isinstance(result, bool) else await result:
-            return
-        await asyncio.sleep(0.005)
 
 
 async def held(office: Office) -> bool:

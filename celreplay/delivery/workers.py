@@ -11,10 +11,11 @@ from celreplay.connectors.http import HttpDriver
 from celreplay.connectors.masking import secrets_in
 from celreplay.connectors.options import DeliveryOptions
 from celreplay.delivery.courier import Courier
+from celreplay.delivery.lanes import Shares, replay_at_most
 from celreplay.delivery.settling import Settler
 from celreplay.delivery.shielding import whole
 from celreplay.errors import StoreError
-from celreplay.store.base import Claim, Store
+from celreplay.store.base import Claim, Lane, Store
 from celreplay.times import SECOND
 from celreplay.waiting import first_of
 
@@ -86,6 +87,9 @@ class _Workers:
         self._config = config
         self._wake = asyncio.Event()
         self._busy: set[asyncio.Task[None]] = set()
+        self._replaying: set[asyncio.Task[None]] = set()
+        """Of the busy ones, those with nothing live."""
+        self._shares = Shares()
         self._failed_claims = 0
 
     async def open(self) -> None:
@@ -98,35 +102,47 @@ class _Workers:
         """Claim and hand out, until `stop`."""
         while not stop.is_set():
             self._wake.clear()
-            permits, canary = self._permits()
-            claims = await self._claim(permits, stop) if permits else []
+            free, canary = self._free()
+            claims = await self._claim(free, stop, canary=canary) if free else []
             if claims and self._courier.standing.hold is not None and not canary:
                 await self._courier.give_back(claims, "not sent: the connector has just been held")
                 continue
             for batch in self._batches(claims):
-                task = group.create_task(self._deliver(batch, canary=canary))
-                self._busy.add(task)
-                task.add_done_callback(self._done)
-            if len(claims) < permits or not permits:
+                self._hand_out(batch, group, canary=canary)
+            if len(claims) < free * self._batch_size(canary=canary) or not free:
                 await self._wait(stop)
         await self._finish()
 
-    def _permits(self) -> tuple[int, bool]:
-        """How many deliveries may be claimed now, and whether it is a canary."""
+    def _free(self) -> tuple[int, bool]:
+        """How many exchanges may begin now, and whether it is a canary's."""
         hold = self._courier.standing.hold
         if hold is None:
-            return (self._size - len(self._busy)) * self._connector.batch_size, False
+            return self._size - len(self._busy), False
         due = not self._busy and hold.next_canary_at <= self._clock.now()
         return int(due), True
 
-    async def _claim(self, limit: int, stop: asyncio.Event) -> Sequence[Claim]:
+    def _batch_size(self, *, canary: bool) -> int:
+        return 1 if canary else self._connector.batch_size
+
+    def _hand_out(self, batch: Sequence[Claim], group: asyncio.TaskGroup, *, canary: bool) -> None:
+        task = group.create_task(self._deliver(batch, canary=canary))
+        self._busy.add(task)
+        if all(claim.lane is Lane.REPLAY for claim in batch):
+            self._replaying.add(task)
+        task.add_done_callback(self._done)
+
+    async def _claim(self, exchanges: int, stop: asyncio.Event, *, canary: bool) -> Sequence[Claim]:
         """Take what is due: nothing is claimed that is not handed on, whatever happens."""
+        size = self._batch_size(canary=canary)
         claiming = asyncio.ensure_future(
             self._store.claim(
                 self._connector.name,
-                limit,
+                exchanges * size,
                 now=self._clock.now(),
                 order_patience=self._config.order_patience,
+                live_patience=self._config.live_patience,
+                replay_at_least=self._shares.replay_at_least,
+                replay_at_most=replay_at_most(self._size, len(self._replaying)) * size,
             )
         )
         try:
@@ -140,6 +156,7 @@ class _Workers:
             self._failed_claims += 1
             return []
         self._failed_claims = 0
+        self._shares = self._shares.after(claims)
         self._courier.told(None)
         return claims
 
@@ -164,6 +181,7 @@ class _Workers:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._busy.discard(task)
+        self._replaying.discard(task)
         self._wake.set()
 
     async def _wait(self, stop: asyncio.Event) -> None:
@@ -176,7 +194,7 @@ class _Workers:
         try:
             if hold is not None and await self._courier.look_again():
                 return 0.0
-            at = hold.next_canary_at if hold else await self._store.next_due(self._connector.name)
+            at = hold.next_canary_at if hold else await self._next_due()
         except StoreError as error:
             self._courier.told(error)
             at = None
@@ -184,6 +202,13 @@ class _Workers:
         if hold is not None and seconds <= 0:  # due, but nothing waits, or what is in flight comes first
             return _POLL
         return min(max(seconds, _BREATH), _POLL)
+
+    async def _next_due(self) -> int | None:
+        """Of what a free worker could take; one that becomes free looks for itself."""
+        if len(self._busy) >= self._size:
+            return None
+        lanes = tuple(Lane) if replay_at_most(self._size, len(self._replaying)) else (Lane.LIVE,)
+        return await self._store.next_due(self._connector.name, lanes)
 
     async def _finish(self) -> None:
         """Let what is in flight end; after the deadline its owners are told to give up."""

@@ -245,10 +245,27 @@ class Store(Protocol):
         ...
 
     # what workers do
-    async def claim(self, connector: str, limit: int, *, now: int, order_patience: float) -> Sequence[Claim]:
+    async def claim(
+        self,
+        connector: str,
+        limit: int,
+        *,
+        now: int,
+        order_patience: float,
+        live_patience: float = 0.0,
+        replay_at_least: int = 0,
+        replay_at_most: int | None = None,
+    ) -> Sequence[Claim]:
         """Take up to `limit` due deliveries, live before replay, in the order of the calls' start, and
         journal an attempt for each. Never two of one strand at a time, and none while an older one of its
-        strand and lane waits, unless that one has been failing for `order_patience` seconds."""
+        strand and lane waits, unless that one has been failing for `order_patience` seconds.
+
+        A live one never tried waits for older ones of its strand in the lane replay until `live_patience`
+        seconds after it was queued. Neither patience runs while the connector is held. The recorded reason
+        says whom a delivery waited for or passed.
+
+        `replay_at_least` of the claims are of the lane replay, if as many are due there, whatever live ones
+        wait; never more than `replay_at_most` (None: `limit`)."""
         ...
 
     async def checkpoint(self, delivery_id: int, token: int, data: bytes) -> bool:
@@ -267,8 +284,8 @@ class Store(Protocol):
         """At start: everything that is `sending` was a dead process's; it becomes uncertain. Its count."""
         ...
 
-    async def next_due(self, connector: str) -> int | None:
-        """When the next waiting delivery is due; None when none waits."""
+    async def next_due(self, connector: str, lanes: Collection[Lane] = tuple(Lane)) -> int | None:
+        """When the next waiting delivery of these lanes is due; None when none waits."""
         ...
 
     # connectors

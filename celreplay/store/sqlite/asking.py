@@ -1,13 +1,14 @@
 """What people and loops ask; every statement goes by an index."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
 from celreplay.calls.model import Call, decode_call
 from celreplay.store.base import Hold, Lane, Queueing, Reading, State
 from celreplay.store.sqlite.statements import SQL
+from celreplay.times import SECOND
 
 
 def call(connection: sqlite3.Connection, linkedid: str, system: str) -> Call | None:
@@ -31,28 +32,40 @@ def reading(connection: sqlite3.Connection) -> Reading | None:
     return None if text is None else msgspec.json.decode(text, type=Reading)
 
 
-def next_due(connection: sqlite3.Connection, connector: str, order_patience: float | None) -> int | None:
+class Patience(msgspec.Struct, frozen=True):
+    """How long deliveries of a connector wait for others, in seconds; see `Store.claim`."""
+
+    order: float
+    live: float
+
+
+def next_due(
+    connection: sqlite3.Connection, connector: str, patience: Patience | None, lanes: Collection[Lane]
+) -> int | None:
     """See `Store.next_due`. Never says "due now" of what cannot be claimed: what is blocked does not count
-    by itself, only the moment from which its head may be passed."""
+    by itself, only the moment from which its head may be passed, or from which it waits no longer."""
     moments: list[int | None] = []
-    for lane in Lane:
+    for lane in lanes:
         values = {"connector": connector, "lane": int(lane)}
         moments += [connection.execute(SQL[name], values).fetchone()["at"] for name in _NEXT]
-    if order_patience is not None:
-        moments.append(_next_passing(connection, connector, order_patience))
+    if patience is not None:
+        moments.append(_end_of_patience(connection, "next_failing", connector, patience.order))
+        moments.append(_end_of_patience(connection, "next_impatient", connector, patience.live))
     return min((one for one in moments if one is not None), default=None)
 
 
 _NEXT = ("next_ready", "next_timed")
 
 
-def _next_passing(connection: sqlite3.Connection, connector: str, order_patience: float) -> int | None:
-    since = connection.execute(SQL["next_failing"], {"connector": connector}).fetchone()["at"]
+def _end_of_patience(
+    connection: sqlite3.Connection, name: str, connector: str, patience: float
+) -> int | None:
+    since = connection.execute(SQL[name], {"connector": connector}).fetchone()["at"]
     row = connection.execute(SQL["get_connector"], {"connector": connector}).fetchone()
     if since is None or (row is not None and row["held_since"] is not None):
         return None
     standstill: int = row["standstill"] if row is not None else 0
-    return int(since) + standstill + round(order_patience * 1_000_000)
+    return int(since) + standstill + round(patience * SECOND)
 
 
 def counts(connection: sqlite3.Connection) -> Mapping[str, Mapping[State, int]]:

@@ -128,7 +128,7 @@ def _send_again(
     connection.execute(SQL["retry"], values)
     if rebuilt is not None:
         connection.execute(SQL["renew_payload"], {"id": row["id"], "payload": rebuilt.payload})
-    return {Strand(row["connector"], strand, row["lane"])}
+    return {Strand(row["connector"], strand)}
 
 
 _IN_DOUBT = (None, OutcomeKind.UNCERTAIN)

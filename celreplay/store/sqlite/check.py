@@ -3,8 +3,9 @@
 import sqlite3
 from itertools import groupby
 
+from celreplay.store.base import Lane
 from celreplay.store.sqlite.statements import SQL
-from celreplay.store.sqlite.strands import BLOCKED, SENDING
+from celreplay.store.sqlite.strands import BLOCKED, HELD_BACK, SENDING
 
 
 def mistakes(connection: sqlite3.Connection) -> list[str]:
@@ -18,6 +19,8 @@ def mistakes(connection: sqlite3.Connection) -> list[str]:
     for _, rows in groupby(waiting, key=lambda row: (row["connector"], row["strand"], row["lane"])):
         blocked = False
         for row in rows:
+            if row["turn"] == HELD_BACK and (row["lane"] != Lane.LIVE or row["attempts"] or row["impatient"]):
+                found.append(f"delivery {row['id']}: held back")
             if row["turn"] != SENDING and blocked != (row["turn"] == BLOCKED):
                 found.append(f"delivery {row['id']}: turn {row['turn']}")
             blocked = blocked or not row["yields"]

@@ -3,6 +3,8 @@
 import sqlite3
 from collections.abc import Sequence
 
+import msgspec
+
 from celreplay.connectors.base import Delivery, OutcomeKind
 from celreplay.store.base import Claim, Lane, ReplayState, Settlement, State
 from celreplay.store.sqlite.replays import end_of_cancelled
@@ -12,30 +14,43 @@ from celreplay.store.sqlite.strands import TIMED, Strand, let_pass, patience_clo
 _WAITING = frozenset({State.PENDING, State.UNCERTAIN})
 
 
-def claim(
-    connection: sqlite3.Connection, connector: str, limit: int, now: int, order_patience: float
-) -> Sequence[Claim]:
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker asks for; see `Store.claim`."""
+
+    connector: str
+    limit: int
+    order_patience: float
+    live_patience: float
+    replay_at_least: int
+    replay_at_most: int | None
+
+
+def claim(connection: sqlite3.Connection, terms: Terms, now: int) -> Sequence[Claim]:
     """The job behind `Store.claim`."""
-    let_pass(connection, connector, order_patience, now)
-    claims: list[Claim] = []
-    strands: set[str] = set()
+    connector, limit = terms.connector, terms.limit
+    let_pass(connection, connector, terms.order_patience, terms.live_patience, now)
     for lane in Lane:
-        if len(claims) >= limit:
-            break
         promote(connection, connector, lane, now)
-        rows = _due(connection, connector, lane, limit - len(claims), strands)
-        claims += [_take(connection, connector, row, now) for row in rows]
-    return claims
+    most = limit if terms.replay_at_most is None else min(limit, terms.replay_at_most)
+    share = _due(connection, connector, Lane.REPLAY, min(terms.replay_at_least, most), [])
+    rows = _due(connection, connector, Lane.LIVE, limit - len(share), share) + share
+    rest = min(limit - len(rows), most - len(share))
+    rows += _due(connection, connector, Lane.REPLAY, rest, rows)
+    return [_take(connection, terms, row, now) for row in rows]
 
 
 def _due(
-    connection: sqlite3.Connection, connector: str, lane: int, limit: int, strands: set[str]
+    connection: sqlite3.Connection, connector: str, lane: Lane, limit: int, beside: Sequence[sqlite3.Row]
 ) -> list[sqlite3.Row]:
-    """Up to `limit` that may go, one of each strand; `strands` grows by theirs."""
+    """Up to `limit` that may go, one of each strand, `beside` those already chosen."""
     rows: list[sqlite3.Row] = []
+    if limit <= 0:
+        return rows
+    chosen = {row["id"] for row in beside}
+    strands = {row["strand"] for row in beside} - {None}
     cursor = connection.execute(SQL["candidates"], {"connector": connector, "lane": int(lane)})
     for row in cursor:
-        if row["strand"] in strands:
+        if row["id"] in chosen or row["strand"] in strands:
             continue
         rows.append(row)
         if row["strand"] is not None:
@@ -46,12 +61,13 @@ def _due(
     return rows
 
 
-def _take(connection: sqlite3.Connection, connector: str, row: sqlite3.Row, now: int) -> Claim:
+def _take(connection: sqlite3.Connection, terms: Terms, row: sqlite3.Row, now: int) -> Claim:
     probing = row["state"] == State.UNCERTAIN
     number = row["attempts"] + 1
     what = "asking whether it arrived" if probing else "sending"
-    values = {"id": row["id"], "now": now, "probing": probing, "passed": row["passed"], "number": number}
-    values["reason"] = f"{what}, attempt {number}{_passing(row['passed'])}"
+    note = _order_note(row, terms.live_patience)
+    values = {"id": row["id"], "now": now, "probing": probing, "order_note": note, "number": number}
+    values["reason"] = f"{what}, attempt {number}{_noted(note)}"
     connection.execute(SQL["take"], values)
     connection.execute(SQL["begin_attempt"], values)
     return Claim(
@@ -59,7 +75,7 @@ def _take(connection: sqlite3.Connection, connector: str, row: sqlite3.Row, now:
         token=row["token"] + 1,
         delivery=Delivery(
             system=row["system"],
-            connector=connector,
+            connector=terms.connector,
             linkedid=row["linkedid"],
             part=row["part"],
             payload=row["payload"],
@@ -75,8 +91,18 @@ def _take(connection: sqlite3.Connection, connector: str, row: sqlite3.Row, now:
     )
 
 
-def _passing(linkedid: str | None) -> str:
-    return f" (passed {linkedid}, the older call of its number that kept failing)" if linkedid else ""
+def _order_note(row: sqlite3.Row, live_patience: float) -> str:
+    """Whom this one passes now, or waited for or passed before."""
+    if row["passed"]:
+        return f"passed {row['passed']}, the older call of its number that kept failing"
+    if row["replayed"]:
+        waited = f", after waiting {live_patience:g} s" if live_patience else ""
+        return f"passed {row['replayed']}, an older call of its number in a replay{waited}"
+    return str(row["order_note"])
+
+
+def _noted(note: str) -> str:
+    return f" ({note})" if note else ""
 
 
 def checkpoint(connection: sqlite3.Connection, delivery_id: int, token: int, data: bytes) -> bool:
@@ -96,7 +122,7 @@ def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) ->
         results.append(row is not None)
         if row is not None:
             _settle_one(connection, row, one)
-            strands[Strand(row["connector"], row["strand"], row["lane"])] = one.ended_at
+            strands[Strand(row["connector"], row["strand"])] = one.ended_at
     for strand, ended_at in strands.items():
         refresh(connection, [strand], ended_at)
     return results
@@ -119,7 +145,7 @@ def _settle_one(connection: sqlite3.Connection, row: sqlite3.Row, one: Settlemen
         "number": row["attempts"],
         "state": one.state,
         "turn": TIMED if waits else None,
-        "reason": one.reason + _passing(row["passed"]),
+        "reason": one.reason + _noted(row["order_note"]),
         "next_at": (one.ended_at if one.next_at is None else one.next_at) if waits else None,
         "now": one.ended_at,
         "failures": row["failures"] + (waits and one.counts),
@@ -159,7 +185,7 @@ def release(connection: sqlite3.Connection, claims: Sequence[Claim], now: int, r
         connection.execute(SQL["drop_attempt"], values)
         if state is State.PENDING and row["replay_state"] == ReplayState.CANCELLED:
             end_of_cancelled(connection, row["id"], row["replay_id"], row["delivered_at"], now)
-        strands.add(Strand(row["connector"], row["strand"], row["lane"]))
+        strands.add(Strand(row["connector"], row["strand"]))
     refresh(connection, strands, now)
 
 

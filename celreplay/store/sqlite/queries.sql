@@ -40,15 +40,15 @@ FROM deliveries WHERE linkedid = :linkedid AND connector = :connector AND system
 
 -- insert_delivery: a new delivery; a waiting one that has a strand stands behind (2) until the strand is looked at
 INSERT INTO deliveries (linkedid, connector, part, system, state, turn, lane, strand, started_at, next_at,
-    updated_at, revision, reason, replay_id, forced, delivered_at)
+    updated_at, revision, reason, replay_id, forced, delivered_at, waiting_since)
 VALUES (:linkedid, :connector, :part, :system, :state, :turn, :lane, :strand, :started_at, :next_at,
-    :now, :revision, :reason, :replay_id, :forced, :delivered_at)
+    :now, :revision, :reason, :replay_id, :forced, :delivered_at, :waiting_since)
 
 -- requeue_delivery: an ended delivery starts anew; its journal stays
 UPDATE deliveries SET state = :state, turn = :turn, lane = :lane, strand = :strand, started_at = :started_at,
     next_at = :next_at, updated_at = :now, revision = :revision, reason = :reason, replay_id = :replay_id,
     forced = :forced, failures = 0, failing_since = NULL, yields = 0, probing = 0, uncertain_since = NULL,
-    absent_seen = 0, passed = NULL, discarded = 0
+    absent_seen = 0, order_note = '', waiting_since = :waiting_since, impatient = 0, discarded = 0
 WHERE id = :id
 
 -- renew_delivery: the call of a delivery that was never tried has changed
@@ -68,23 +68,32 @@ SELECT id, connector, part, state, strand, lane FROM deliveries
 WHERE linkedid = :linkedid AND system = :system
     AND state IN ('pending', 'sending', 'uncertain', 'delivered', 'skipped', 'dead')
 
--- strand_head: the first of a strand that lets nobody pass; those up to it are open, those behind it wait
-SELECT id, started_at FROM deliveries INDEXED BY deliveries_strand
+-- strand_head: the first of a strand and lane that lets nobody pass; those up to it are open, those behind it wait
+SELECT id, started_at, linkedid FROM deliveries INDEXED BY deliveries_strand
 WHERE connector = :connector AND strand = :strand AND lane = :lane AND turn IS NOT NULL
     AND strand IS NOT NULL AND yields = 0
 ORDER BY started_at, id LIMIT 1
 
--- open_strand: those up to the head need not wait for others
+-- open_strand: those up to the head need not wait for others, but a live one perhaps for older ones of a replay
 UPDATE deliveries SET turn = (CASE WHEN next_at <= :now THEN 0 ELSE 1 END)
 WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_strand
     WHERE connector = :connector AND strand = :strand AND lane = :lane AND turn IS NOT NULL
-        AND strand IS NOT NULL AND turn = 2 AND (started_at, id) <= (:started_at, :id))
+        AND strand IS NOT NULL AND turn IN (2, 4) AND (started_at, id) <= (:started_at, :id)
+        AND (started_at <= :replayed_at OR impatient OR attempts > 0))
 
 -- block_strand: those behind the head wait for it
 UPDATE deliveries SET turn = 2
 WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_open
-    WHERE connector = :connector AND strand = :strand AND lane = :lane AND turn < 2
+    WHERE connector = :connector AND strand = :strand AND lane = :lane AND turn IN (0, 1, 4)
         AND strand IS NOT NULL AND (started_at, id) > (:started_at, :id))
+
+-- hold_back: live ones never tried wait a while for an older one of their strand that is being replayed
+UPDATE deliveries SET turn = 4, reason = 'waits for ' || :replayed || ', an older call of its number in a replay',
+    order_note = 'waited for ' || :replayed || ', an older call of its number in a replay'
+WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_strand
+    WHERE connector = :connector AND strand = :strand AND lane = 0 AND turn IS NOT NULL
+        AND strand IS NOT NULL AND turn < 3 AND (started_at, id) <= (:started_at, :id)
+        AND started_at > :replayed_at AND NOT impatient AND attempts = 0)
 
 -- promote: what has become due
 UPDATE deliveries SET turn = 0
@@ -97,15 +106,26 @@ UPDATE deliveries SET yields = 1
 WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_failing
     WHERE connector = :connector AND failing_since <= :failing_since AND failing_since IS NOT NULL
         AND yields = 0 ORDER BY failing_since LIMIT :most)
-RETURNING strand, lane
+RETURNING strand
+
+-- lose_patience: live ones that have waited long enough for older ones of a replay
+UPDATE deliveries SET impatient = 1
+WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_patient
+    WHERE connector = :connector AND turn = 4 AND NOT impatient AND waiting_since <= :waiting_since
+    ORDER BY waiting_since LIMIT :most)
+RETURNING strand
 
 -- candidates: due deliveries in their order, none of a strand of which one is being sent; with what each passes
 SELECT d.id, d.linkedid, d.part, d.system, d.lane, d.strand, d.state, d.token, d.attempts, d.failures, d.forced,
-    d.uncertain_since, d.absent_seen, d.reason, p.payload, p.checkpoint,
+    d.uncertain_since, d.absent_seen, d.order_note, p.payload, p.checkpoint,
     (SELECT o.linkedid FROM deliveries AS o INDEXED BY deliveries_strand
      WHERE o.connector = d.connector AND o.strand = d.strand AND o.lane = d.lane AND o.turn IS NOT NULL
         AND o.strand IS NOT NULL AND (o.started_at, o.id) < (d.started_at, d.id)
-     ORDER BY o.started_at, o.id LIMIT 1) AS passed
+     ORDER BY o.started_at, o.id LIMIT 1) AS passed,
+    (SELECT o.linkedid FROM deliveries AS o INDEXED BY deliveries_strand
+     WHERE d.lane = 0 AND o.connector = d.connector AND o.strand = d.strand AND o.lane = 1 AND o.turn IS NOT NULL
+        AND o.strand IS NOT NULL AND o.started_at < d.started_at
+     ORDER BY o.started_at, o.id LIMIT 1) AS replayed
 FROM deliveries AS d INDEXED BY deliveries_ready JOIN payloads AS p ON p.delivery_id = d.id
 WHERE d.connector = :connector AND d.lane = :lane AND d.turn = 0
     AND NOT EXISTS (SELECT 1 FROM deliveries AS s INDEXED BY deliveries_sending
@@ -114,14 +134,14 @@ ORDER BY d.started_at, d.id
 
 -- take: a delivery becomes a worker's
 UPDATE deliveries SET state = 'sending', turn = 3, token = token + 1, attempts = attempts + 1, updated_at = :now,
-    probing = :probing, reason = :reason, passed = coalesce(:passed, passed) WHERE id = :id
+    probing = :probing, reason = :reason, order_note = :order_note WHERE id = :id
 
 -- begin_attempt: the journal, before the request leaves
 INSERT INTO attempts (delivery_id, number, started_at) VALUES (:id, :number, :now)
 
 -- claimed: a delivery whose claim is still ours
 SELECT d.id, d.connector, d.strand, d.lane, d.attempts, d.failures, d.failing_since, d.probing, d.uncertain_since,
-    d.passed, d.forced, d.delivered_at, r.state AS replay_state, d.replay_id, a.started_at AS attempt_started_at
+    d.order_note, d.forced, d.delivered_at, r.state AS replay_state, d.replay_id, a.started_at AS attempt_started_at
 FROM deliveries AS d
 LEFT JOIN replays AS r ON r.id = d.replay_id
 LEFT JOIN attempts AS a ON a.delivery_id = d.id AND a.number = d.attempts
@@ -168,6 +188,10 @@ WHERE connector = :connector AND lane = :lane AND turn = 1
 -- next_failing: since when the one has been failing that will be passed next, on the patience clock
 SELECT min(failing_since) AS at FROM deliveries INDEXED BY deliveries_failing
 WHERE connector = :connector AND failing_since IS NOT NULL AND yields = 0
+
+-- next_impatient: since when the live one has been waiting that will pass older ones of a replay next
+SELECT min(waiting_since) AS at FROM deliveries INDEXED BY deliveries_patient
+WHERE connector = :connector AND turn = 4 AND NOT impatient
 
 -- get_connector: state, hold and patience of a connector
 SELECT state, hold, held_since, standstill FROM connectors WHERE connector = :connector
@@ -261,7 +285,7 @@ WHERE d.id = :id
 UPDATE deliveries SET state = :state, turn = :turn, strand = :strand, started_at = :started_at, next_at = :now,
     updated_at = :now, revision = :revision, reason = :reason, replay_id = NULL, failures = 0,
     failing_since = NULL, yields = 0, probing = 0, uncertain_since = :uncertain_since, absent_seen = 0,
-    passed = NULL, discarded = 0
+    order_note = '', impatient = 1, discarded = 0
 WHERE id = :id
 
 -- renew_payload: new bytes for an exchange that goes on where it was
@@ -296,7 +320,8 @@ SELECT r.id FROM replays AS r WHERE r.waiting <>
     (SELECT count(*) FROM deliveries AS d WHERE d.replay_id = r.id AND d.turn IS NOT NULL)
 
 -- strands: all strands with something waiting; for the check only
-SELECT id, connector, strand, lane, turn, yields FROM deliveries WHERE turn IS NOT NULL AND strand IS NOT NULL
+SELECT id, connector, strand, lane, turn, yields, attempts, impatient FROM deliveries
+WHERE turn IS NOT NULL AND strand IS NOT NULL
 ORDER BY connector, strand, lane, started_at, id
 
 -- in_doubt: deliveries that may have arrived under the present name of the PBX

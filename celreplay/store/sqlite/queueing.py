@@ -22,7 +22,7 @@ from celreplay.store.decide import Action, Decision, Known, decide
 from celreplay.store.sqlite.jsontext import json_text
 from celreplay.store.sqlite.replays import get_replay, record_item, record_step
 from celreplay.store.sqlite.statements import SQL
-from celreplay.store.sqlite.strands import BLOCKED, TIMED, Strand, first_turn, refresh
+from celreplay.store.sqlite.strands import BLOCKED, TIMED, Strand, first_turn, patience_clock, refresh
 
 
 class Saving:
@@ -83,7 +83,7 @@ class Saving:
             was["uncertain"] = "; it may have been delivered"
             reason = f"superseded by {into}: the call was folded into it{was.get(row['state'], '')}"
             self._end(row["id"], State.SUPERSEDED, reason)
-            self._strands.add(Strand(row["connector"], row["strand"], row["lane"]))
+            self._strands.add(Strand(row["connector"], row["strand"]))
 
     def _queue(self, call: Call, wish: NewDelivery) -> None:
         decision = self._decide(call, wish)
@@ -119,7 +119,7 @@ class Saving:
     def _carry_out(self, call: Call, wish: NewDelivery, decision: Decision) -> None:
         if decision.known is not None:
             row = self._rows[decision.known.id]
-            self._strands.add(Strand(wish.connector, row["strand"], row["lane"]))
+            self._strands.add(Strand(wish.connector, row["strand"]))
         if decision.action is Action.END and decision.known is not None and decision.state is not None:
             self._end(decision.known.id, decision.state, decision.reason)
         elif decision.action is Action.INSERT or decision.action is Action.REQUEUE:
@@ -141,6 +141,7 @@ class Saving:
             "strand": wish.strand,
             "started_at": int(call.started_at),
             "next_at": wish.due_at if waits else None,
+            "waiting_since": patience_clock(self._connection, wish.connector, self._now),
             "now": self._now,
             "revision": call.revision,
             "reason": decision.reason or self._reason(decision),
@@ -158,7 +159,7 @@ class Saving:
             )
             payload = wish.update if decision.result is Queued.UPDATED else wish.payload
             self._connection.execute(SQL["put_payload"], {"id": id_, "payload": payload})
-            self._strands.add(Strand(wish.connector, wish.strand, int(wish.lane)))
+            self._strands.add(Strand(wish.connector, wish.strand))
 
     def _reason(self, decision: Decision) -> str:
         how = "queued again" if decision.action is Action.REQUEUE else "queued"
@@ -166,7 +167,6 @@ class Saving:
         return how + by + (", though it was delivered before" if decision.forced else "")
 
     def _renew(self, call: Call, wish: NewDelivery, id_: int) -> None:
-        row = self._rows[id_]
         values = {
             "id": id_,
             "turn": TIMED if wish.strand is None else BLOCKED,
@@ -176,9 +176,9 @@ class Saving:
             "revision": call.revision,
         }
         self._connection.execute(SQL["renew_delivery"], values)
-        payload = wish.payload if row["delivered_at"] is None else wish.update or wish.payload
+        payload = wish.payload if self._rows[id_]["delivered_at"] is None else wish.update or wish.payload
         self._connection.execute(SQL["put_payload"], {"id": id_, "payload": payload})
-        self._strands.add(Strand(wish.connector, wish.strand, row["lane"]))
+        self._strands.add(Strand(wish.connector, wish.strand))
 
     def _end(self, id_: int, state: State, reason: str) -> None:
         delivered_at = self._now if state is State.DELIVERED else None

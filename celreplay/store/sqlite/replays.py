@@ -122,7 +122,7 @@ def _take_back(connection: sqlite3.Connection, replay_id: int, now: int) -> None
     strands = set()
     for row in connection.execute(SQL["waiting_of_replay"], {"id": replay_id}).fetchall():
         end_of_cancelled(connection, row["id"], replay_id, row["delivered_at"], now)
-        strands.add(Strand(row["connector"], row["strand"], row["lane"]))
+        strands.add(Strand(row["connector"], row["strand"]))
     refresh(connection, strands, now)
 
 

@@ -12,6 +12,7 @@ from celreplay.store.base import (
     Claim,
     FinishedCall,
     Hold,
+    Lane,
     Queueing,
     Reading,
     Replay,
@@ -23,6 +24,7 @@ from celreplay.store.base import (
 from celreplay.store.records import AttemptRecord, DeliveryPage, DeliveryRecord, Place, Rebuilt, Wanted
 from celreplay.store.sqlite import asking, byhand, check, listing, queueing, replays, schema
 from celreplay.store.sqlite import claims as claiming
+from celreplay.store.sqlite.asking import Patience
 from celreplay.store.sqlite.errors import store_error
 from celreplay.store.sqlite.jsontext import json_text
 from celreplay.store.sqlite.statements import SQL
@@ -36,7 +38,7 @@ class SqliteStore:
         self.path = path
         self._system = system
         self._interpreter = interpreter
-        self._order_patience: dict[str, float] = {}
+        self._patience: dict[str, Patience] = {}
         writing = schema.connect(path, busy_timeout=busy_timeout)
         try:
             schema.migrate(writing, path)
@@ -93,11 +95,27 @@ class SqliteStore:
     async def call(self, linkedid: str) -> Call | None:
         return await self._reader.run(lambda connection: asking.call(connection, linkedid, self._system))
 
-    async def claim(self, connector: str, limit: int, *, now: int, order_patience: float) -> Sequence[Claim]:
-        self._order_patience[connector] = order_patience
-        return await self._writer.run(
-            lambda connection: claiming.claim(connection, connector, limit, now, order_patience)
+    async def claim(
+        self,
+        connector: str,
+        limit: int,
+        *,
+        now: int,
+        order_patience: float,
+        live_patience: float = 0.0,
+        replay_at_least: int = 0,
+        replay_at_most: int | None = None,
+    ) -> Sequence[Claim]:
+        self._patience[connector] = Patience(order_patience, live_patience)
+        terms = claiming.Terms(
+            connector=connector,
+            limit=limit,
+            order_patience=order_patience,
+            live_patience=live_patience,
+            replay_at_least=replay_at_least,
+            replay_at_most=replay_at_most,
         )
+        return await self._writer.run(lambda connection: claiming.claim(connection, terms, now))
 
     async def checkpoint(self, delivery_id: int, token: int, data: bytes) -> bool:
         return await self._writer.run(
@@ -113,11 +131,13 @@ class SqliteStore:
     async def recover(self, *, now: int) -> int:
         return await self._writer.run(lambda connection: claiming.recover(connection, now))
 
-    async def next_due(self, connector: str) -> int | None:
+    async def next_due(self, connector: str, lanes: Collection[Lane] = tuple(Lane)) -> int | None:
         """None also where all that waits must wait for one that is being sent: its settling is the moment
-        to claim again. The end of a strand's patience counts as soon as a claim has told how long it is."""
-        patience = self._order_patience.get(connector)
-        return await self._reader.run(lambda connection: asking.next_due(connection, connector, patience))
+        to claim again. The end of a patience counts as soon as a claim has told how long it is."""
+        patience = self._patience.get(connector)
+        return await self._reader.run(
+            lambda connection: asking.next_due(connection, connector, patience, lanes)
+        )
 
     async def connector_state(self, connector: str) -> dict[str, str]:
         return await self._reader.run(partial(asking.connector_state, connector=connector))

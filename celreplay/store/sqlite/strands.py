@@ -2,25 +2,28 @@
 
 Among the waiting deliveries of one connector, strand and lane, in the order of the calls' start, those up to
 the first one that lets nobody pass are open (`turn` 0 or 1); all behind it are blocked (2). One lets others
-pass (`yields`) after it has been failing for the patience of its strand.
+pass (`yields`) after it has been failing for the patience of its strand. An open live one that was never
+tried is held back (4) while an older one of its number is being replayed, as long as it has patience.
 """
 
 import sqlite3
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from celreplay.store.base import Lane
 from celreplay.store.sqlite.statements import SQL
+from celreplay.times import SECOND
 
-READY, TIMED, BLOCKED, SENDING = range(4)
+READY, TIMED, BLOCKED, SENDING, HELD_BACK = range(5)
 _MOST = 1000
+_LAST = 2**62
 
 
 class Strand(NamedTuple):
-    """Deliveries of one connector with one outside number in one lane."""
+    """Deliveries of one connector with one outside number."""
 
     connector: str
     strand: str | None
-    lane: int
 
 
 def first_turn(strand: str | None, next_at: int, now: int) -> int:
@@ -35,12 +38,31 @@ def refresh(connection: sqlite3.Connection, strands: Iterable[Strand], now: int)
     for one in strands:
         if one.strand is None:
             continue
-        values: dict[str, object] = {**one._asdict(), "now": now}
-        head = connection.execute(SQL["strand_head"], values).fetchone()
-        last = 2**62
-        values |= {"started_at": head["started_at"] if head else last, "id": head["id"] if head else last}
-        connection.execute(SQL["open_strand"], values)
-        connection.execute(SQL["block_strand"], values)
+        heads = {lane: _head(connection, one, lane) for lane in Lane}
+        replayed = heads[Lane.REPLAY]
+        for lane, head in heads.items():
+            held_by = replayed if lane is Lane.LIVE else None
+            values = {**one._asdict(), "lane": int(lane), "now": now}
+            values |= {"started_at": head.started_at, "id": head.id}
+            values |= {"replayed_at": held_by.started_at if held_by else _LAST, "replayed": replayed.linkedid}
+            connection.execute(SQL["open_strand"], values)
+            connection.execute(SQL["block_strand"], values)
+            if held_by is not None and held_by.linkedid:
+                connection.execute(SQL["hold_back"], values)
+
+
+class _Head(NamedTuple):
+    """The first delivery of a strand and lane that lets nobody pass."""
+
+    started_at: int
+    id: int
+    linkedid: str
+
+
+def _head(connection: sqlite3.Connection, strand: Strand, lane: Lane) -> _Head:
+    """Without one, a place behind everything."""
+    row = connection.execute(SQL["strand_head"], {**strand._asdict(), "lane": int(lane)}).fetchone()
+    return _Head(row["started_at"], row["id"], row["linkedid"]) if row else _Head(_LAST, _LAST, "")
 
 
 def patience_clock(connection: sqlite3.Connection, connector: str, now: int, *, settle: bool = False) -> int:
@@ -60,12 +82,18 @@ def patience_clock(connection: sqlite3.Connection, connector: str, now: int, *, 
     return now - standstill
 
 
-def let_pass(connection: sqlite3.Connection, connector: str, order_patience: float, now: int) -> None:
-    """Open strands whose head has been failing for too long."""
-    before = patience_clock(connection, connector, now, settle=True) - round(order_patience * 1_000_000)
-    values = {"connector": connector, "failing_since": before, "most": _MOST}
+def let_pass(
+    connection: sqlite3.Connection, connector: str, order_patience: float, live_patience: float, now: int
+) -> None:
+    """Open strands whose head has been failing for too long, and let go live ones that have waited enough
+    for replayed ones."""
+    clock = patience_clock(connection, connector, now, settle=True)
+    values = {"connector": connector, "most": _MOST}
+    values["failing_since"] = clock - round(order_patience * SECOND)
+    values["waiting_since"] = clock - round(live_patience * SECOND)
     rows = connection.execute(SQL["let_pass"], values).fetchall()
-    refresh(connection, {Strand(connector, row["strand"], row["lane"]) for row in rows}, now)
+    rows += connection.execute(SQL["lose_patience"], values).fetchall()
+    refresh(connection, {Strand(connector, row["strand"]) for row in rows}, now)
 
 
 def promote(connection: sqlite3.Connection, connector: str, lane: int, now: int) -> None:

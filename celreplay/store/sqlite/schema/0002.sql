@@ -55,3 +55,17 @@ ALTER TABLE deliveries ADD COLUMN discarded INTEGER NOT NULL DEFAULT 0;
 -- For what a replay has waiting, connector by connector.
 DROP INDEX deliveries_replay;
 CREATE INDEX deliveries_replay ON deliveries (replay_id, connector) WHERE turn IS NOT NULL AND replay_id IS NOT NULL;
+
+-- A live delivery may wait a while for older calls of its number that are being replayed: turn 4, among those
+-- up to the head of their strand. `waiting_since`: when it was queued, on the patience clock (see
+-- connectors.standstill); `impatient`: it waits no longer. `order_note` tells people whom it waited for or passed.
+ALTER TABLE deliveries ADD COLUMN waiting_since INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE deliveries ADD COLUMN impatient INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE deliveries ADD COLUMN order_note TEXT NOT NULL DEFAULT '';
+UPDATE deliveries SET order_note = 'passed ' || passed || ', the older call of its number that kept failing'
+    WHERE passed IS NOT NULL;
+ALTER TABLE deliveries DROP COLUMN passed;
+DROP INDEX deliveries_open;
+CREATE INDEX deliveries_open ON deliveries (connector, strand, lane, started_at, id)
+    WHERE turn IN (0, 1, 4) AND strand IS NOT NULL;
+CREATE INDEX deliveries_patient ON deliveries (connector, waiting_since) WHERE turn = 4 AND NOT impatient;
