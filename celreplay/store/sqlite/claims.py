@@ -14,7 +14,7 @@ from celreplay.store.sqlite.strands import TIMED, Strand, let_pass, patience_clo
 _WAITING = frozenset({State.PENDING, State.UNCERTAIN})
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class Terms(msgspec.Struct, frozen=True):
     """What a worker asks for; see `Store.claim`."""
 
     connector: str

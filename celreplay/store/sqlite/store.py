@@ -107,14 +107,8 @@ class SqliteStore:
         replay_at_most: int | None = None,
     ) -> Sequence[Claim]:
         self._patience[connector] = Patience(order_patience, live_patience)
-        terms = claiming.Terms(
-            connector=connector,
-            limit=limit,
-            order_patience=order_patience,
-            live_patience=live_patience,
-            replay_at_least=replay_at_least,
-            replay_at_most=replay_at_most,
-        )
+        share = (replay_at_least, replay_at_most)
+        terms = claiming.Terms(connector, limit, order_patience, live_patience, *share)
         return await self._writer.run(lambda connection: claiming.claim(connection, terms, now))
 
     async def checkpoint(self, delivery_id: int, token: int, data: bytes) -> bool:
