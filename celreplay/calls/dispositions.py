@@ -1,5 +1,8 @@
 """What became of a call and of each leg: hangup causes, who hung up, the code a CRM knows. Pure."""
 
+from enum import StrEnum
+from typing import NamedTuple
+
 from celreplay.calls.legs import LegStory, Story
 from celreplay.calls.model import Disposition, HangupBy
 from celreplay.cel.channel import Channel
@@ -36,30 +39,56 @@ def leg_disposition(leg: LegStory) -> Disposition:
     return Disposition.FAILED
 
 
-def call_disposition(story: Story) -> Disposition:
+class Because(StrEnum):
+    """Which line of the rules decided: see the table of dispositions in docs/call.md."""
+
+    PERSON = "a person talked"
+    CONFERENCE = "the caller entered a conference"
+    VOICEMAIL = "VoiceMail ran"
+    QUEUE = "a queue was left"
+    LEGS = "the causes of the legs"
+    DIALPLAN = "no leg has a cause, the dialplan tells the result"
+    ANNOUNCEMENT = "an IVR or announcement, and nobody was rung"
+    EXTENSION = "the extension of a click-to-call did not take it"
+    REFUSAL = "the caller's channel was refused as busy"
+    FAILURE = "the caller's channel ended with a failure"
+    CALLER = "the caller gave up before anybody was rung"
+    NOTHING = "no row tells"
+
+
+class Verdict(NamedTuple):
+    """What became of a call, and by which rule."""
+
+    disposition: Disposition
+    because: Because
+
+
+def verdict_on(story: Story) -> Verdict:
     """The first of: somebody talked, voicemail, a queue, what the phones said, what the dialplan did."""
-    if story.persons or story.conference is not None:
-        return Disposition.ANSWERED
+    if story.persons:
+        return Verdict(Disposition.ANSWERED, Because.PERSON)
+    if story.conference is not None:
+        return Verdict(Disposition.ANSWERED, Because.CONFERENCE)
     if story.voicemail is not None:
-        return Disposition.VOICEMAIL
+        return Verdict(Disposition.VOICEMAIL, Because.VOICEMAIL)
     if story.queue is not None:
-        return Disposition.ABANDONED
+        return Verdict(Disposition.ABANDONED, Because.QUEUE)
     if story.legs:
         return _of_legs(story)
     return _without_legs(story)
 
 
-def _of_legs(story: Story) -> Disposition:
+def _of_legs(story: Story) -> Verdict:
     legs = judged_legs(story)
     if all(leg.channel.cause is None for leg in legs):
         told = _told_by_dialplan(story)
         if told is not None:
-            return told
+            return Verdict(told, Because.DIALPLAN)
     found = {leg_disposition(leg) for leg in legs}
     for disposition in (Disposition.NO_ANSWER, Disposition.BUSY):
         if disposition in found:
-            return disposition
-    return Disposition.FAILED
+            return Verdict(disposition, Because.LEGS)
+    return Verdict(Disposition.FAILED, Because.LEGS)
 
 
 def judged_legs(story: Story) -> list[LegStory]:
@@ -84,20 +113,26 @@ def _told_by_dialplan(story: Story) -> Disposition | None:
     return None
 
 
-def _without_legs(story: Story) -> Disposition:
+def _without_legs(story: Story) -> Verdict:
     caller = story.caller.channel
     if story.click:
-        speaks = caller.answered_at is not None and caller.app(*_SPEAKING) is not None
-        return Disposition.IVR_ONLY if speaks else Disposition.NO_ANSWER
+        return _of_extension(caller)
     if caller.answered_at is not None or caller.app(*_SPEAKING):
-        return Disposition.IVR_ONLY
+        return Verdict(Disposition.IVR_ONLY, Because.ANNOUNCEMENT)
     if caller.cause == _USER_BUSY or caller.app("busy") or caller.dialstatus == "BUSY":
-        return Disposition.BUSY
+        return Verdict(Disposition.BUSY, Because.REFUSAL)
     if caller.app("congestion") or caller.cause in _SIP or caller.dialstatus in _FAILURES:
-        return Disposition.FAILED
+        return Verdict(Disposition.FAILED, Because.FAILURE)
     if caller.source == caller.name:
-        return Disposition.NO_ANSWER
-    return Disposition.UNKNOWN
+        return Verdict(Disposition.NO_ANSWER, Because.CALLER)
+    return Verdict(Disposition.UNKNOWN, Because.NOTHING)
+
+
+def _of_extension(channel: Channel) -> Verdict:
+    """A click-to-call whose own extension was called and nobody else."""
+    if channel.answered_at is not None and channel.app(*_SPEAKING) is not None:
+        return Verdict(Disposition.IVR_ONLY, Because.ANNOUNCEMENT)
+    return Verdict(Disposition.NO_ANSWER, Because.EXTENSION)
 
 
 def deciding_cause(story: Story, disposition: Disposition) -> int | None:

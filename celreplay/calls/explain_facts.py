@@ -45,10 +45,18 @@ class Facts:
         return self.rows[seq].eventtype if 0 <= seq < len(self.rows) else "a lost row"
 
     def begin(self, channel: Channel) -> list[int]:
-        """Where a channel begins; nothing for one without rows: then the first row that names it."""
+        """Where a channel begins; of one without rows the first under its linkedid and those that name it."""
         if channel.seq >= 0:
             return [channel.seq]
-        return [seq for seq, row in enumerate(self.rows) if row.linkedid == channel.uniqueid][:1]
+        under = [seq for seq, row in enumerate(self.rows) if row.linkedid == channel.uniqueid]
+        naming = [seq for seq in under if channel.name and _names(self.rows[seq], channel.name)]
+        return [*under[:1], *naming]
+
+    def first(self, channel: Channel) -> str:
+        """A channel's name, and in which row it begins."""
+        if channel.seq >= 0:
+            return f"{channel.name}, first row {self.event(channel.seq)}"
+        return f"{channel.name or 'without a name'}, which has no row of its own and is named by others"
 
     def end(self, channel: Channel) -> list[int]:
         """HANGUP, else CHAN_END; nothing where the rows stop before."""
@@ -86,6 +94,10 @@ class Facts:
 def stay_seqs(stay: Stay) -> list[int]:
     """Where a channel's time in a bridge begins and ends."""
     return [stay.seq] if stay.leave is None else [stay.seq, stay.left_seq]
+
+
+def _names(row: CelEvent, channel: str) -> bool:
+    return channel in row.peer or channel in row.extra
 
 
 def cause_text(cause: int | None) -> str:

@@ -1,6 +1,15 @@
 """Why a call counts as answered, missed, busy or failed, and who ended it. Pure."""
 
-from celreplay.calls.dispositions import cause_channel, judged_legs, leg_disposition, source_channel
+from collections.abc import Callable
+
+from celreplay.calls.dispositions import (
+    Because,
+    cause_channel,
+    judged_legs,
+    leg_disposition,
+    source_channel,
+    verdict_on,
+)
 from celreplay.calls.explain_facts import Facts, Reason, cause_text, joined, seconds, stay_seqs
 from celreplay.calls.legs import LegStory
 from celreplay.calls.model import Disposition, HangupBy
@@ -12,21 +21,36 @@ _TAKEN_BACK_CAUSES = (0, 16, 26, 127)
 
 
 def disposition(facts: Facts) -> Reason:
-    """The first of: somebody talked, voicemail, a queue, what the legs said, what the dialplan did."""
-    story = facts.story
-    if story.persons:
-        return _talked(facts, story.persons[0])
-    if story.conference is not None:
-        return Reason(f"entered conference {story.conference}".rstrip(), conference_seqs(facts))
-    if story.voicemail is not None:
-        return Reason(f"nobody talked; VoiceMail({story.voicemail.data}) ran", app_seqs(facts, "voicemail"))
-    if story.queue is not None:
-        end = facts.end(facts.caller)
-        return Reason(
-            f"left queue {story.queue} and no agent had talked ({_ended(facts)})",
-            [*app_seqs(facts, "queue", "appqueue"), *end],
-        )
-    return _of_legs(facts) if story.legs else _without_legs(facts)
+    """The rule that decided, and its rows."""
+    verdict = verdict_on(facts.story)
+    return _TOLD[verdict.because](facts, verdict.because)
+
+
+def _talked(facts: Facts, _: Because) -> Reason:
+    leg = facts.story.persons[0]
+    channel = leg.channel
+    others = len(facts.story.persons) - 1
+    more = f"; {others} more talked later" if others else ""
+    return Reason(
+        f"{channel.name} ({leg.number or 'number unknown'}) talked first, from"
+        f" {_offset(facts, leg.talks[0][0])} to {_offset(facts, leg.talks[0][1])}{more}",
+        [channel.seq, *facts.answer(channel), *facts.talks(leg)],
+    )
+
+
+def _conferred(facts: Facts, _: Because) -> Reason:
+    return Reason(f"entered conference {facts.story.conference or ''}".rstrip(), conference_seqs(facts))
+
+
+def _left_a_message(facts: Facts, _: Because) -> Reason:
+    voicemail = facts.story.voicemail
+    data = voicemail.data if voicemail else ""
+    return Reason(f"nobody talked; VoiceMail({data}) ran", app_seqs(facts, "voicemail"))
+
+
+def _left_the_queue(facts: Facts, _: Because) -> Reason:
+    text = f"left queue {facts.story.queue} and no agent had talked ({_ended(facts)})"
+    return Reason(text, [*app_seqs(facts, "queue", "appqueue"), *facts.end(facts.caller)])
 
 
 def conference_seqs(facts: Facts) -> list[int]:
@@ -50,28 +74,17 @@ def _own_app_seqs(facts: Facts, *names: str) -> list[int]:
     return facts.showing(facts.caller, app) if app else []
 
 
-def _talked(facts: Facts, leg: LegStory) -> Reason:
-    channel = leg.channel
-    others = len(facts.story.persons) - 1
-    more = f"; {others} more talked later" if others else ""
-    return Reason(
-        f"{channel.name} ({leg.number or 'number unknown'}) talked first, from"
-        f" {_offset(facts, leg.talks[0][0])} to {_offset(facts, leg.talks[0][1])}{more}",
-        [channel.seq, *facts.answer(channel), *facts.talks(leg)],
-    )
-
-
-def _of_legs(facts: Facts) -> Reason:
+def _refused(facts: Facts, because: Because) -> Reason:
     judged = judged_legs(facts.story)
     told = [_leg_said(facts, leg) for leg in judged]
     aside = [leg for leg in facts.story.legs if leg not in judged]
     sent_on = [f"{leg.channel.name} only sent the call on" for leg in aside]
     whole = [*told, *sent_on] if len(told) + len(sent_on) > 1 else [*told, "nobody else was rung"]
     seqs = [seq for leg in facts.story.legs for seq in (leg.channel.seq, *facts.end(leg.channel))]
-    if all(leg.channel.cause is None for leg in judged):
-        caller = facts.caller
-        whole.append(f"no leg has a cause, the caller's channel came to {caller.last_exten or 'no exten'}")
-        seqs += [caller.last_seq, *_own_app_seqs(facts, "busy", "congestion")]
+    if because is Because.DIALPLAN:
+        result = facts.call.disposition.value
+        whole.append(f"{because.value}: {facts.caller.last_exten or 'no exten'}: {result}")
+        seqs += [facts.caller.last_seq, *_own_app_seqs(facts, "busy", "congestion")]
     return Reason(joined(whole), [*seqs, *facts.end(facts.caller)])
 
 
@@ -89,13 +102,29 @@ def _leg_said(facts: Facts, leg: LegStory) -> str:
     return f"{channel.name} {rang}{ended} {words}: {leg_disposition(leg).value}"
 
 
-def _without_legs(facts: Facts) -> Reason:
+def _rang_nobody(facts: Facts, because: Because) -> Reason:
     caller = facts.caller
     apps = ", ".join(dict.fromkeys(app.name for app in caller.apps)) or "none"
     answered = "was answered by the PBX" if caller.answered_at is not None else "was not answered"
-    text = f"nobody was rung; the caller's channel {answered}, ran {apps}, {_ended(facts)}"
+    text = f"{because.value}: {caller.name or 'the caller'} {answered}, ran {apps}, {_ended(facts)}"
     seqs = [*facts.begin(caller), *facts.answer(caller), *(app.seq for app in caller.apps)]
     return Reason(text, [*seqs, *facts.end(caller)])
+
+
+_TOLD: dict[Because, Callable[[Facts, Because], Reason]] = {
+    Because.PERSON: _talked,
+    Because.CONFERENCE: _conferred,
+    Because.VOICEMAIL: _left_a_message,
+    Because.QUEUE: _left_the_queue,
+    Because.LEGS: _refused,
+    Because.DIALPLAN: _refused,
+    Because.ANNOUNCEMENT: _rang_nobody,
+    Because.EXTENSION: _rang_nobody,
+    Because.REFUSAL: _rang_nobody,
+    Because.FAILURE: _rang_nobody,
+    Because.CALLER: _rang_nobody,
+    Because.NOTHING: _rang_nobody,
+}
 
 
 def _ended(facts: Facts) -> str:

@@ -4,7 +4,7 @@ from celreplay.calls.explain_facts import Facts, Reason
 from celreplay.calls.explain_outcome import conference_seqs
 from celreplay.calls.legs import LegStory
 from celreplay.calls.model import Direction
-from celreplay.calls.sides import extension_party, last_talk, lines_of, trunk_leg
+from celreplay.calls.sides import dialed_in, extension_party, last_talk, lines_of, trunk_leg
 from celreplay.cel.channel import Channel
 
 
@@ -40,7 +40,7 @@ def direction(facts: Facts) -> Reason:
         return Reason("no row tells who began the call", [])
     side = "outside" if story.caller.outside else "inside"
     lines = [leg for leg in story.legs if leg.outside]
-    what = f"{caller.name} (first row {facts.event(caller.seq)}) is {side}"
+    what = f"{facts.first(caller)}, is {side}"
     if story.click:
         what += ", called first by the PBX"
     told = ", ".join(leg.channel.name for leg in lines) or "no outside line"
@@ -74,16 +74,10 @@ def dialed(facts: Facts) -> Reason:
             seqs += facts.answer(facts.caller)
         name = first.channel.name if first else facts.caller.name
         return Reason(f"click-to-call: what was called for the extension, {name}", seqs)
-    column = "exten" if _taken_from_exten(facts) else "cid_dnid"
+    column, _ = dialed_in(origin)
     own = origin.exten if column == "exten" else origin.dnid
     seqs = facts.where(origin, column, own)[:1] or facts.begin(origin)
     return Reason(f"{column} in the {facts.event(seqs[0])} of {origin.name}", seqs)
-
-
-def _taken_from_exten(facts: Facts) -> bool:
-    origin = facts.origin
-    usable = origin.exten.strip().lower() not in ("", "s", "h", "i", "t")
-    return usable and (origin.started or not origin.dnid)
 
 
 def external(facts: Facts) -> Reason:
@@ -109,7 +103,7 @@ def _leg_number(facts: Facts, leg: LegStory) -> Reason:
     if party and party.dialled:
         dial = party.dialled
         row = facts.event(dial.seq)
-        source = f"the Dial shown by a {row} row of {facts.story.scene.channels[dial.by].name}"
+        source = f"the Dial in the {row} row of {facts.story.scene.channels[dial.by].name}"
     return Reason(f"the number of {leg.channel.name}, by {source}", seqs)
 
 
@@ -138,7 +132,7 @@ def extension(facts: Facts) -> Reason:
     talked = last_talk(channel) >= 0
     did = "talked last" if talked else "began it" if channel is facts.caller else "rang last"
     seqs = [*facts.begin(channel), *(seq for stay in channel.talks for seq in (stay.seq, stay.left_seq))]
-    return Reason(f"{channel.name} (first row {facts.event(channel.seq)}) inside {did}", seqs)
+    return Reason(f"{facts.first(channel)}, inside, {did}", seqs)
 
 
 def trunk(facts: Facts) -> Reason:
@@ -148,8 +142,7 @@ def trunk(facts: Facts) -> Reason:
     leg = trunk_leg(facts.story)
     incoming = facts.call.direction is Direction.INCOMING
     channel = facts.caller if incoming or leg is None else leg.channel
-    first = facts.event(channel.seq)
-    return Reason(f"endpoint of the channel {channel.name}, first row {first}", facts.begin(channel))
+    return Reason(f"endpoint of the channel {facts.first(channel)}", facts.begin(channel))
 
 
 def accountcode(facts: Facts) -> Reason:

@@ -2,6 +2,7 @@
 
 from celreplay.calls.explain_facts import Facts, Reason, joined
 from celreplay.calls.explain_outcome import app_seqs, conference_seqs
+from celreplay.calls.recordings import RECORDERS, files_said
 from celreplay.calls.userevents import user_events_of
 from celreplay.cel.events import EventType
 
@@ -15,7 +16,6 @@ _HANDOVERS = frozenset(
         EventType.PICKUP,
     }
 )
-_RECORDERS = ("mixmonitor", "monitor", "record")
 
 
 def system(_: Facts) -> Reason:
@@ -49,7 +49,7 @@ def conference(facts: Facts) -> Reason:
     if facts.call.conference is None:
         return Reason("no row shows ConfBridge or MeetMe on the caller's channel", [])
     seqs = conference_seqs(facts)
-    return Reason(f"ConfBridge or MeetMe, shown by {len(seqs)} rows", seqs)
+    return Reason(f"ConfBridge or MeetMe, shown by {len(set(seqs))} rows", seqs)
 
 
 def transfers(facts: Facts) -> Reason:
@@ -61,17 +61,25 @@ def transfers(facts: Facts) -> Reason:
     marks = [
         seq for seq, row in facts.story.scene.marks if row.eventtype in _HANDOVERS and not row.user_defined
     ]
-    legs = [seq for leg in facts.story.legs for seq in (leg.channel.seq, *facts.answer(leg.channel))]
+    legs = [seq for leg in facts.story.legs for seq in (*facts.number(leg), *facts.answer(leg.channel))]
     names = ", ".join(f"{one.type.value} by {one.by or '?'} to {one.to or '?'}" for one in found)
     if any(facts.rows[seq].eventtime in told for seq in marks):
         rows = ", ".join(facts.rows[seq].eventtype for seq in marks)
-        return Reason(f"{names}: {rows}", [*marks, *legs])
+        return Reason(f"{names}: {rows}", [*marks, *legs, *_of_others(facts)])
     ends = [seq for leg in facts.story.legs for seq in (*facts.talks(leg), *facts.end(leg.channel))]
     lines = [
         s for one in facts.story.family.consultants for s, row in enumerate(facts.rows) if row.uniqueid == one
     ]
     text = f"{names}: told by who was rung or talked when, there is no transfer row of it"
     return Reason(text, [*marks, *legs, *ends, *lines])
+
+
+def _of_others(facts: Facts) -> list[int]:
+    """Where those begin who joined from another call of the group."""
+    numbers = {number for one in facts.call.transfers for number in (one.by, one.to)}
+    parties = facts.story.parties.by_id.values()
+    joined = [party.channel for party in parties if party.number in numbers]
+    return [seq for one in joined if one.uniqueid not in facts.story.ids for seq in facts.begin(one)]
 
 
 def recordings(facts: Facts) -> Reason:
@@ -82,10 +90,10 @@ def recordings(facts: Facts) -> Reason:
         seq
         for channel in facts.story.channels
         for app in channel.apps
-        if app.name in _RECORDERS
+        if app.name in RECORDERS
         for seq in facts.showing(channel, app)
     ]
-    events = [seq for seq, _ in user_events_of(facts.story)]
+    events = [seq for seq, _ in files_said(facts.story, facts.rules.user_events)]
     return Reason(
         f"files named by {len(seqs)} rows of recorders, {len(events)} user events", [*seqs, *events]
     )
@@ -135,5 +143,10 @@ def custom(facts: Facts) -> Reason:
     if not facts.call.custom:
         return Reason("no user event that the config names", [])
     meanings = facts.rules.user_events
-    seqs = [seq for seq, event in user_events_of(facts.story) if event.eventtype in meanings]
-    return Reason(f"{len(seqs)} user events that the config names", seqs)
+    told = [
+        (seq, event.eventtype)
+        for seq, event in user_events_of(facts.story)
+        if meanings.get(event.eventtype) in facts.call.custom
+    ]
+    names = ", ".join(dict.fromkeys(name for _, name in told))
+    return Reason(f"what the user events {names} say", [seq for seq, _ in told])

@@ -11,7 +11,7 @@ from operator import attrgetter
 import msgspec
 
 from celreplay.calls.applications import mailbox_of
-from celreplay.calls.dispositions import call_disposition, deciding_cause, hangup_by, sip_code
+from celreplay.calls.dispositions import deciding_cause, hangup_by, sip_code, verdict_on
 from celreplay.calls.entries import instant, legs_of
 from celreplay.calls.families import families_of
 from celreplay.calls.legs import Story, tell
@@ -83,7 +83,7 @@ def stories_of(
 
 
 def _call(story: Story, rules: PbxRules, *, complete: bool) -> Call:
-    disposition = call_disposition(story)
+    disposition = verdict_on(story).disposition
     dialed = dialed_number(story)
     direction = direction_of(story, dialed, rules)
     name_outside_legs(story, direction, dialed)

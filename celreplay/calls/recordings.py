@@ -1,11 +1,11 @@
 """Recordings that rows name: MixMonitor, Monitor, and user events of the dialplan. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from celreplay.calls.legs import Story
 from celreplay.calls.userevents import RECORDING, said, user_events_of
 
-_RECORDERS = ("mixmonitor", "monitor", "record")
+RECORDERS = ("mixmonitor", "monitor", "record")
 _SOUND_FILES = (
     ".wav",
     ".wav49",
@@ -29,17 +29,25 @@ def recordings_of(story: Story, meanings: Mapping[str, str]) -> list[str]:
         (app.seq, path)
         for channel in story.channels
         for app in channel.apps
-        if app.name in _RECORDERS and (path := _path(app.name, app.data))
+        if app.name in RECORDERS and (path := _path(app.name, app.data))
     ]
     known = {path.rpartition("/")[2] for _, path in found}
+    for seq, text in files_said(story, meanings):
+        name = text.rpartition("/")[2]
+        if name not in known:
+            known.add(name)
+            found.append((seq, text))
+    return list(dict.fromkeys(path for _, path in sorted(found)))
+
+
+def files_said(story: Story, meanings: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """The files that user events name, each with its seq."""
     for seq, event in user_events_of(story):
         field = meanings.get(event.eventtype, "")
         text = said(event, RECORDING)
         name = text.rpartition("/")[2]
-        if name and name not in known and (field == RECORDING or (not field and is_sound_file(name))):
-            known.add(name)
-            found.append((seq, text))
-    return list(dict.fromkeys(path for _, path in sorted(found)))
+        if name and (field == RECORDING or (not field and is_sound_file(name))):
+            yield seq, text
 
 
 def is_sound_file(name: str) -> bool:

@@ -9,13 +9,16 @@ from celreplay.cel.names import real_number
 
 
 def dialed_number(story: Story) -> str | None:
-    """What the caller dialled, from its first row: later ones show where the dialplan is. Click-to-call: the
-    number that was called when the extension had answered."""
-    origin = story.family.origin
-    if story.click:
-        return _clicked_number(story)
-    exten, dnid = real_number(origin.exten), real_number(origin.dnid)
-    return (exten or dnid) if origin.started else (dnid or exten)
+    """What the caller dialled. Click-to-call: the number that was called when the extension had answered."""
+    return _clicked_number(story) if story.click else dialed_in(story.family.origin)[1]
+
+
+def dialed_in(origin: Channel) -> tuple[str, str | None]:
+    """The column of the first channel that tells what was dialled, and the number: `exten` of its CHAN_START;
+    in later rows `cid_dnid` goes first, since their `exten` is where the dialplan is."""
+    found = {"exten": real_number(origin.exten), "cid_dnid": real_number(origin.dnid)}
+    order = ("exten", "cid_dnid") if origin.started else ("cid_dnid", "exten")
+    return next(((column, found[column]) for column in order if found[column]), (order[0], None))
 
 
 def _clicked_number(story: Story) -> str | None:
