@@ -6,13 +6,15 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from celreplay.cel.events import CelEvent, EventType
-from celreplay.cel.grouping import Group, Grouper, groups_of
-from celreplay.clock import Clock
+from celreplay.cel.events import EventType
+from celreplay.cel.grouping import Group, Grouper, groups_of, is_from_before
+from celreplay.clock import Clock, SteadyTime
 from celreplay.errors import CelreplayError, StoreError
+from celreplay.following.base import Page
+from celreplay.following.follower import Follower
 from celreplay.health import Health
 from celreplay.intake import Intake, Wish
-from celreplay.sources.base import CelSource, Position
+from celreplay.sources.base import CelSource, Position, Trace
 from celreplay.store.base import Queued, Reading, Store
 from celreplay.waiting import first_of
 
@@ -51,20 +53,27 @@ class Tail:
         self._clock = clock
         self._health = health
         self._options = options
+        self._time = SteadyTime(clock)
+        self._follower = Follower(source, clock)
         self._grouper = Grouper()
-        self._position = Position()
+        self._finished: list[Group] = []
+        self._headless: list[Group] = []
+        self._unsaved = False
         self._live_since = 0
         self._started = False
         self._caught_up = False
-        self._frontier = 0
-        self._anchored = False
         self.queued = asyncio.Event()
         """Set whenever deliveries were queued: the workers' hint."""
 
     @property
     def position(self) -> Position:
-        """What has been read and stored."""
-        return self._position
+        """What has been read."""
+        return self._follower.position
+
+    @property
+    def trace(self) -> Trace:
+        """What finds that place again."""
+        return self._follower.trace
 
     @property
     def open_calls(self) -> int:
@@ -89,7 +98,6 @@ class Tail:
                 pause = 0.0 if more else self._options.poll_interval
             except CelreplayError as error:
                 self._away(error)
-                self._started = False  # what was read but not stored is read again
                 pause = min(_LONGEST_PAUSE, max(1.0, pause * 2))
             await first_of(stop.wait(), self._clock.sleep(pause))
 
@@ -97,49 +105,43 @@ class Tail:
         """Read one page and store what it finished; True when the table had more than a page."""
         if not self._started:
             await self._begin()
-        rows = await self._next_rows()
-        now = self._clock.now()
-        more = len(rows) >= self._options.page
-        self._take_in(rows, now)
-        self._caught_up = not more
-        horizon = now if self._caught_up else min(self._frontier, now)
-        finished = self._grouper.take_finished(
+        await self._store_taken()
+        reached = self._follower.reached
+        page = await self._follower.next(self._options.page)
+        now = self._time.now()
+        self._take_in(page, reached, now)
+        self._caught_up = not page.more
+        horizon = now if self._caught_up else min(self._follower.reached, now)
+        self._finished = self._grouper.take_finished(
             now=horizon, grace=self._options.grace, stale_after=self._options.stale_after
         )
-        headless = self._grouper.take_headless(now=horizon, grace=self._options.grace)
-        if rows or finished or headless:
-            await self._save(await self._whole(finished, headless))
-        return more
+        self._headless = self._grouper.take_headless(now=horizon, grace=self._options.grace)
+        self._unsaved = bool(page.rows or self._finished or self._headless)
+        await self._store_taken()
+        return page.more
 
-    async def _next_rows(self) -> Sequence[CelEvent]:
-        """The rows behind the position, the last row read being asked for again: where it is gone, or
-        another has its id, the table was emptied or put back from a backup, and its ids say nothing."""
-        position, page = self._position, self._options.page
-        if not self._anchored or position.id is None:
-            return await self._source.rows_after(position, page)
-        before = Position(id=position.id - 1, eventtime=position.eventtime)
-        rows = await self._source.rows_after(before, page + 1)
-        if rows and rows[0].id == position.id and rows[0].eventtime <= position.eventtime:
-            return rows[1:]
-        self._position = await self._source.position_before(position.eventtime)
-        self._anchored = False
-        _log.warning("tail.ids_started_anew", position=position.id, goes_on_at=self._position.id)
-        return await self._source.rows_after(self._position, page)
-
-    def _take_in(self, rows: Sequence[CelEvent], now: int) -> None:
+    def _take_in(self, page: Page, reached: int, now: int) -> None:
         """Add rows. Live ones were seen now, whatever the PBX's clock says; those of a time that is being
         caught up with were seen when they happened, so that calls of then end by the time of then."""
-        for row in rows:
-            self._frontier = max(self._frontier, row.eventtime)
-            self._grouper.add(row, now if self._caught_up else min(row.eventtime, now))
-        if rows:
-            self._position = Position(id=rows[-1].id, eventtime=self._frontier)
-            self._anchored = True
+        if page.anew:
+            self._grouper.begin_anew()
+        for row in page.rows:
+            then = max(row.eventtime, reached)
+            self._grouper.add(row, now if self._caught_up else min(then, now))
+
+    async def _store_taken(self) -> None:
+        """Where a database is away, what was taken waits, and nothing more is read until it is stored."""
+        if self._unsaved:
+            await self._save(await self._whole(self._finished, self._headless))
+            self._finished, self._headless, self._unsaved = [], [], False
 
     async def _save(self, groups: Sequence[Group]) -> None:
         now = self._clock.now()
         reading = Reading(
-            position=self._position, open_keys=self._grouper.open_keys(), live_since=self._live_since
+            position=self._follower.position,
+            trace=self._follower.trace,
+            open_keys=self._grouper.open_keys(),
+            live_since=self._live_since,
         )
         calls = self._intake.finished(groups, Wish(), now)
         results = await self._store.save_calls(calls, now=now, reading=reading)
@@ -159,28 +161,23 @@ class Tail:
             await self._first_start()
         else:
             self._live_since = reading.live_since
-            self._position = reading.position
-            self._frontier = reading.position.eventtime
-            self._anchored = True
+            self._follower.resume(reading.position, reading.trace)
             await self._reopen(reading.open_keys)
         self._started = True
 
     async def _first_start(self) -> None:
-        now = self._clock.now()
-        if self._options.start is None:
-            self._position = (await self._source.describe()).last
+        start = self._options.start
+        if start is None:
+            await self._follower.begin_now()
         else:
-            self._position = await self._source.position_before(self._options.start)
-        self._frontier = self._position.eventtime
-        self._live_since = now if self._options.start is None else self._options.start
-        await self._store.save_calls(
-            [], now=now, reading=Reading(position=self._position, live_since=self._live_since)
-        )
-        _log.info("tail.first_start", position=self._position.id, start=self._options.start)
+            await self._follower.begin_at(start)
+        self._live_since = self._clock.now() if start is None else start
+        await self._save([])
+        _log.info("tail.first_start", position=self.position.id, start=start)
 
     async def _reopen(self, keys: frozenset[str]) -> None:
         for row in await self._source.rows_of(keys) if keys else ():
-            self._grouper.add(row, row.eventtime)
+            self._grouper.add(row, min(row.eventtime, self._time.now()))
 
     async def _whole(self, finished: Sequence[Group], headless: Sequence[Group]) -> list[Group]:
         """The finished groups with all of their rows: one that lacks a call's beginning is read again by its
@@ -189,14 +186,16 @@ class Tail:
         whole = [group for group in finished if _has_heads(group)]
         cut = [group for group in finished if not _has_heads(group)]
         if cut or headless:
-            rows = await self._source.rows_of(frozenset().union(*(group.keys for group in [*cut, *headless])))
+            again = [*cut, *headless]
+            rows = await self._source.rows_of(frozenset().union(*(group.keys for group in again)))
+            gone = [row for group in again for row in group.events if is_from_before(row)]
             stale = {key for group in cut if not group.ended for key in group.keys}
-            for group in groups_of(rows):
+            for group in groups_of([*gone, *rows]):
                 if group.ended or not group.keys.isdisjoint(stale):
                     whole.append(group)
                 else:
                     for row in group.events:
-                        self._grouper.add(row, self._clock.now(), whole=True)
+                        self._grouper.add(row, self._time.now(), whole=True)
         return whole
 
     def _away(self, error: CelreplayError) -> None:
@@ -206,7 +205,7 @@ class Tail:
 
     def _back_again(self) -> None:
         if self._health.well("cel") | self._health.well("store"):
-            _log.info("tail.goes_on", position=self._position.id)
+            _log.info("tail.goes_on", position=self.position.id)
 
 
 def _has_heads(group: Group) -> bool:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
+FOREVER = 2**63 - 1
+"""Later than any instant."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 

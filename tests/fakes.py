@@ -29,12 +29,20 @@ class FakeClock:
 
     def __init__(self, start: int = 1_795_400_000 * SECOND, *, manual: bool = False) -> None:
         self._now = int(start)
+        self._set_by = 0
         self._manual = manual
         self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
 
     def now(self) -> Instant:
-        return Instant(self._now)
+        return Instant(self._now + self._set_by)
+
+    def monotonic(self) -> int:
+        return self._now
+
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the wall clock; no time passes."""
+        self._set_by += round(seconds * SECOND)
 
     async def sleep(self, seconds: float) -> None:
         wake_at = self._now + round(seconds * SECOND)

@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"cel"},
     {"calls"},
     {"sources", "store", "connectors"},
-    {"intake", "lookup"},
+    {"intake", "lookup", "following"},
     {"tail", "replay", "delivery"},
     {"services"},
     {"parts"},
@@ -29,10 +29,12 @@ LAYERS: list[set[str]] = [
     {"cli", "demo", "__main__"},
 ]
 """Lowest first. A module imports from lower layers and from itself."""
-TOGETHER = [GROUND, {"intake", "lookup"}, {"cli", "demo", "__main__"}]
+TOGETHER = [GROUND, {"intake", "lookup", "following"}, {"cli", "demo", "__main__"}]
 """Layers whose members may import one another. Elsewhere siblings see only each other's seam, `base`."""
 
-PURE = re.compile(r"celreplay/(cel/|calls/|period\.py|units\.py|leaves\.py|delivery/(retry|throttle)\.py)")
+PURE = re.compile(
+    r"celreplay/(cel/|calls/|period\.py|units\.py|leaves\.py|following/(gaps|overlap)\.py|delivery/(retry|throttle)\.py)"
+)
 PURE_IMPORTS = {
     *(
         "bisect",

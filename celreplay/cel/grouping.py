@@ -4,6 +4,7 @@ A channel's linkedid changes in mid-call (attended transfer, pickup, parking ret
 announces it, so the linkedids of a call are joined by the channels that were under both.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -28,6 +29,11 @@ class Group(msgspec.Struct, frozen=True, gc=False):
     """Each row once, in the order of writing."""
     ended: bool
     """Every channel has its HANGUP or CHAN_END, under whatever linkedid."""
+
+
+def is_from_before(event: CelEvent) -> bool:
+    """True for a row that was held when its table began to count anew (`Grouper.begin_anew`)."""
+    return event.id is not None and event.id < 0
 
 
 class _Open:
@@ -72,6 +78,17 @@ class Grouper:
     def __init__(self) -> None:
         self._by_key: dict[str, _Open] = {}
         self._open: dict[_Open, None] = {}
+        self._held: Counter[CelEvent] = Counter()
+
+    def begin_anew(self) -> None:
+        """The table counts anew (rotated, emptied, put back): rows that are held stay before all later ones,
+        and are known by what is in them, so that none is taken twice when it comes under another id."""
+        held = [event for group in self._open for event in group.events.values()]
+        highest = max((event.id for event in held if event.id is not None), default=0)
+        for group in self._open:
+            events = [_moved(event, -1 - max(0, highest)) for event in group.events.values()]
+            group.events = {event if event.id is None else event.id: event for event in events}
+        self._held = Counter(map(_without_id, held))
 
     def add(self, event: CelEvent, seen_at: int, *, whole: bool = False) -> None:
         """Take a row read at `seen_at` (microseconds). A row that is there already changes nothing but that.
@@ -79,7 +96,7 @@ class Grouper:
 
         Rows of SIP MESSAGE are no call and are left out."""
         uniqueid, linkedid = event.uniqueid, event.linkedid
-        if is_message(event.channame):
+        if is_message(event.channame) or (self._held and self._is_held(event)):
             return
         group = self._by_key.get(uniqueid)
         if group is None or (linkedid and linkedid not in group.keys):
@@ -98,6 +115,14 @@ class Grouper:
         elif eventtype != _LINKEDID_END or event.user_defined:
             # a LINKEDID_END comes while its channel lives on in an older call: it begins and ends nothing
             group.alive.add(uniqueid)
+
+    def _is_held(self, event: CelEvent) -> bool:
+        """True for a row that is here under an older id; it is counted off."""
+        row = _without_id(event)
+        if is_from_before(event) or not self._held[row]:
+            return False
+        self._held[row] -= 1
+        return True
 
     def _join(self, uniqueid: str, linkedid: str) -> _Open:
         keys = {key for key in (uniqueid, linkedid) if key} or {""}
@@ -167,6 +192,14 @@ def groups_of(events: Iterable[CelEvent]) -> list[Group]:
     for event in events:
         grouper.add(event, 0)
     return grouper.take_all()
+
+
+def _without_id(event: CelEvent) -> CelEvent:
+    return msgspec.structs.replace(event, id=None)
+
+
+def _moved(event: CelEvent, by: int) -> CelEvent:
+    return event if event.id is None else msgspec.structs.replace(event, id=event.id + by)
 
 
 def _size(group: _Open) -> int:

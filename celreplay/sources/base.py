@@ -11,12 +11,26 @@ from celreplay.cel.events import CelEvent
 class Position(msgspec.Struct, frozen=True):
     """A place in the CEL table: every row at or before it has been read.
 
-    `id` is the highest id read; `eventtime` (microseconds, UTC) the latest time read, which serves where the
-    table has no id, and to find the place again when ids have started anew.
+    `id` is the highest id read, `eventtime` (microseconds, UTC) that of its row; without ids, the latest.
     """
 
     id: int | None = None
     eventtime: int = 0
+
+
+class Trace(msgspec.Struct, frozen=True, kw_only=True):
+    """What finds a place again, beside its position: ids may count anew, rows come late."""
+
+    last_row: str = ""
+    """Event and channel of the row at the position; empty where there is none."""
+    gap: int | None = None
+    """The lowest id before the position whose row may still come."""
+    reached: int = 0
+    """The time of the table that has been read: of its rows, but never later than when they were read."""
+    floor: int = 0
+    """Not 0: the place was lost, and rows with an earlier eventtime are not new."""
+    by_time: bool = False
+    """The table is followed by eventtime."""
 
 
 class TableDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +74,16 @@ class CelSource(Protocol):
         ...
 
     async def rows_after(self, position: Position, limit: int) -> Sequence[CelEvent]:
-        """Up to `limit` rows after the position, in the order of writing (id; else eventtime)."""
+        """Up to `limit` rows after the position, in the order of writing (id; else as `rows_since`)."""
+        ...
+
+    async def rows_since(self, moment: int, limit: int) -> Sequence[CelEvent]:
+        """At least `limit` rows, where there are so many, whose eventtime is later than `moment`, in its
+        order. Rows of one eventtime are never parted, so that there may be more."""
+        ...
+
+    async def rows_with_ids(self, ids: Collection[int]) -> Sequence[CelEvent]:
+        """The rows that have one of these ids, in their order. Nothing where the table has no id."""
         ...
 
     async def position_before(self, instant: int) -> Position:

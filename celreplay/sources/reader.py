@@ -1,6 +1,5 @@
 """What all reading of a CEL table is made of: looking at it, running a statement, decoding rows."""
 
-import time
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 
@@ -9,11 +8,9 @@ from celreplay.errors import SourceError, SourceUnavailableError
 from celreplay.sources.database import Database, Row
 from celreplay.sources.layout import Layout
 from celreplay.sources.statements import load
-from celreplay.times import SECOND
 
 _SQL = load("table")
 _SAMPLE = 500
-_SETTLED = 3 * SECOND  # rows of one moment are all there after this; only tables without id need it
 
 
 class TableReader:
@@ -69,16 +66,17 @@ class TableReader:
         return (await self._ready()).decode_mark.all(rows)
 
     async def _after_moment(self, layout: Layout, moment: int, limit: int) -> list[CelEvent]:
-        """Rows of a table without id. Those of one eventtime are never parted."""
+        """See `CelSource.rows_since`."""
         if moment <= 0 or layout.empty:
-            rows = await self._fetch("first", limit=limit + 1)
+            rows = await self._fetch("first_by_time", limit=limit)
         else:
-            rows = await self._fetch("page_by_time", last=layout.written(moment), limit=limit + 1)
+            rows = await self._fetch("page_by_time", last=layout.written(moment), limit=limit)
         events = await self._decoded(rows)
-        if len(events) > limit:
-            cut = events[-1].eventtime
-            events = [event for event in events if event.eventtime != cut]
-            if not events:
-                return await self._decoded(await self._fetch("rows_at", moment=layout.written(cut)))
-        settled = time.time_ns() // 1000 - _SETTLED
-        return [event for event in events if event.eventtime < settled]
+        if len(events) < limit or not events:
+            return events
+        cut = events[-1].eventtime
+        among = [event for event in events if event.eventtime == cut]
+        every = await self._decoded(await self._fetch("rows_at", moment=layout.written(cut)))
+        # fewer: a time that is none, or a value that no query can name again
+        whole = every if len(every) >= len(among) else among
+        return [*(event for event in events if event.eventtime != cut), *whole]

@@ -45,6 +45,17 @@ class TableSource(TableReader):
         last = _LOWEST if position.id is None else position.id
         return await self._decoded(await self._fetch("page_by_id", last=last, limit=limit))
 
+    async def rows_since(self, moment: int, limit: int) -> Sequence[CelEvent]:
+        """See CelSource."""
+        return await self._after_moment(await self._ready(), moment, limit)
+
+    async def rows_with_ids(self, ids: Collection[int]) -> Sequence[CelEvent]:
+        """See CelSource."""
+        layout = await self._ready()
+        if "id" not in layout.columns:
+            return []
+        return sorted(await self._with_ids(ids), key=lambda event: event.id or 0)
+
     async def position_before(self, instant: int) -> Position:
         """See CelSource."""
         layout = await self._ready()
@@ -177,6 +188,9 @@ class TableSource(TableReader):
                     if mark.id not in have:
                         ids.append(mark.id)
             last = marks[-1].id or 0
+        return await self._with_ids(ids)
+
+    async def _with_ids(self, ids: Collection[object]) -> list[CelEvent]:
         return [
             event
             for chunk in chunks(ids)

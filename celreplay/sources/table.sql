@@ -6,6 +6,10 @@ SELECT {columns} FROM {table} ORDER BY {order} LIMIT :limit
 -- The newest rows, newest first.
 SELECT {columns} FROM {table} ORDER BY {order} DESC LIMIT :limit
 
+-- name: first_by_time
+-- The rows with the lowest eventtime.
+SELECT {columns} FROM {table} ORDER BY {eventtime} LIMIT :limit
+
 -- name: page_by_id
 -- The next rows in the order of writing.
 SELECT {columns} FROM {table} WHERE {id} > :last ORDER BY {id} LIMIT :limit
@@ -19,15 +23,15 @@ SELECT {marks} FROM {table} WHERE {id} > :last AND {id} <= :until ORDER BY {id} 
 SELECT MIN({id}), MAX({id}) FROM {table} WHERE {eventtime} >= :start AND {eventtime} < :end
 
 -- name: page_by_time
--- The next rows of a table without id.
+-- The next rows by their time.
 SELECT {columns} FROM {table} WHERE {eventtime} > :last ORDER BY {eventtime} LIMIT :limit
 
 -- name: rows_at
--- All rows of one eventtime, of a table without id.
+-- All rows of one eventtime.
 SELECT {columns} FROM {table} WHERE {eventtime} = :moment
 
 -- name: rows_by_id
--- Rows found before by their keys.
+-- Rows found before by their keys, or that may have come late.
 SELECT {columns} FROM {table} WHERE {id} IN :ids
 
 -- name: rows_by_linkedid

@@ -12,7 +12,7 @@ import msgspec
 
 from celreplay.calls.model import Call
 from celreplay.connectors.base import Delivery, OutcomeKind
-from celreplay.sources.base import Position
+from celreplay.sources.base import Position, Trace
 from celreplay.store.records import AttemptRecord, DeliveryPage, DeliveryRecord, Place, Rebuilt, Wanted
 from celreplay.store.records import Lane as Lane  # noqa: PLC0414 - a word of this seam
 from celreplay.store.records import State as State  # noqa: PLC0414 - a word of this seam
@@ -76,6 +76,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Where the tail stands; stored in the transaction that stores the calls it read."""
 
     position: Position
+    trace: Trace = Trace()
     open_keys: frozenset[str] = frozenset()
     """linkedids and uniqueids of calls that have begun and not finished: read again after a start."""
     live_since: int

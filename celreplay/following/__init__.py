@@ -1,0 +1,1 @@
+"""Following a CEL table: which of its rows are new, whatever happens to the table meanwhile."""
