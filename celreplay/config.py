@@ -16,6 +16,7 @@ import yaml
 from celreplay.errors import ConfigError
 from celreplay.leaves import did_you_mean
 from celreplay.reading import Reader, Wrong
+from celreplay.retention import RetentionConfig
 from celreplay.rewrites import NumbersConfig
 from celreplay.secret import CelUrl, Secret, StoreUrl
 from celreplay.units import Duration, Glob, Regex, Size, ZoneName, is_loopback
@@ -29,6 +30,7 @@ __all__ = [
     "Duration",
     "LogConfig",
     "PbxConfig",
+    "RetentionConfig",
     "Secret",
     "Size",
     "StoreConfig",
@@ -139,6 +141,7 @@ class _Sections(msgspec.Struct, frozen=True, kw_only=True):
     pbx: PbxConfig = PbxConfig()
     cel: CelConfig
     store: StoreConfig = StoreConfig()
+    retention: RetentionConfig = RetentionConfig()
     api: ApiConfig = ApiConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     log: LogConfig = LogConfig()

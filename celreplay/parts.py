@@ -19,6 +19,7 @@ from celreplay.delivery.workers import Deliverer
 from celreplay.errors import StoreError
 from celreplay.health import Health
 from celreplay.intake import Intake
+from celreplay.keeping import Keeper
 from celreplay.lookup import Settled
 from celreplay.period import parse_period
 from celreplay.replay import Replayer
@@ -43,6 +44,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     tail: Tail
     replayer: Replayer
     deliverer: Deliverer
+    keeper: Keeper
     services: Services
 
 
@@ -108,6 +110,7 @@ async def parts_of(config: Config, *, rename: bool = False) -> AsyncIterator[Par
             tail=Tail(source, store, intake, clock, health, _tail_options(config, clock)),
             replayer=replayer,
             deliverer=Deliverer(store, connectors, driver, clock, options, config.delivery),
+            keeper=Keeper(store, clock, config.retention),
             services=services,
         )
 

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "celreplay"
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py"))
 
 GROUND = {
-    *("config", "leaves", "reading", "rewrites", "secret", "units"),
+    *("config", "leaves", "reading", "retention", "rewrites", "secret", "units", "users"),
     *("clock", "errors", "health", "log", "period", "systemd", "times", "waiting", "zone"),
 }
 LAYERS: list[set[str]] = [
@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
     {"calls"},
     {"sources", "store", "connectors"},
     {"intake", "lookup", "following"},
-    {"tail", "replay", "delivery"},
+    {"tail", "replay", "delivery", "keeping"},
     {"services"},
     {"parts"},
     {"api"},
@@ -65,7 +65,7 @@ ONLY_IN = {
 
 LONGEST_MODULE = 250
 LONGEST_FUNCTION = 55
-LONGER = {"celreplay/store/base.py": 400}
+LONGER = {"celreplay/store/base.py": 420}
 """The seam of the store is one Protocol and the records it speaks in: fields and their meaning, no code."""
 
 

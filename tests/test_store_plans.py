@@ -19,6 +19,7 @@ from celreplay.times import SECOND
 WHOLE = {
     "recount",
     "recount_replays",
+    "kept_twice",
     "strands",
     "counts",
     "holds",

@@ -12,10 +12,12 @@ import msgspec
 
 from celreplay.calls.model import Call
 from celreplay.connectors.base import Delivery, OutcomeKind
+from celreplay.retention import RetentionConfig
 from celreplay.sources.base import Position, Trace
 from celreplay.store.records import AttemptRecord, DeliveryPage, DeliveryRecord, Place, Rebuilt, Wanted
 from celreplay.store.records import Lane as Lane  # noqa: PLC0414 - a word of this seam
 from celreplay.store.records import State as State  # noqa: PLC0414 - a word of this seam
+from celreplay.store.retention import Forgotten
 
 
 class Force(StrEnum):
@@ -382,6 +384,15 @@ class Store(Protocol):
 
     async def resume(self, connector: str, *, now: int) -> bool:
         """A held connector may get a canary, and has one due; False where it is not held."""
+        ...
+
+    # what is too old
+    async def forget(
+        self, ages: RetentionConfig, *, now: int, after: Forgotten | None = None, limit: int = 500
+    ) -> Forgotten:
+        """Remove up to `limit` of what is older than its age, in one short transaction. `after`: what the
+        page before came to. Nothing that waits is touched, and the key (system, connector, linkedid, part,
+        state, date) of every delivery stays: queueing it again is decided as before."""
         ...
 
     async def counts(self) -> Mapping[str, Mapping[State, int]]:

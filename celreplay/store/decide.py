@@ -14,7 +14,8 @@ _ELSEWHERE = "marked as delivered elsewhere"
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery that exists already, as far as the decision goes by it."""
 
-    id: int
+    id: int | None
+    """None: it ended so long ago that only its key is kept."""
     part: str
     state: State
     attempts: int
@@ -161,7 +162,7 @@ def _had(known: Known, replay_id: int | None) -> bool:
 
 
 def _newest_copy(part: str, parts: Sequence[Known]) -> Known:
-    return max((one for one in parts if _copy_number(part, one.part)), key=lambda one: one.id)
+    return max(parts, key=lambda one: _copy_number(part, one.part))
 
 
 def _copies(part: str, parts: Sequence[Known]) -> int:

@@ -15,6 +15,7 @@ def mistakes(connection: sqlite3.Connection) -> list[str]:
     kept = {tuple(row) for row in connection.execute(SQL["counts"]).fetchall()}
     found += [f"counter {row[0]}/{row[1]}: {row[2]}" for row in sorted(counted ^ kept)]
     found += [f"replay {row['id']}: waiting" for row in connection.execute(SQL["recount_replays"]).fetchall()]
+    found += [f"delivery {row['id']}: kept twice" for row in connection.execute(SQL["kept_twice"]).fetchall()]
     waiting = connection.execute(SQL["strands"]).fetchall()
     for _, rows in groupby(waiting, key=lambda row: (row["connector"], row["strand"], row["lane"])):
         blocked = False

@@ -49,7 +49,10 @@ def _rows(
             "since": wanted.since or 0,
         }
         values |= {"at": place.updated_at, "id": place.delivery_id}
-        rows = connection.execute(SQL["deliveries_of_call"], values).fetchall()
+        values["reason"] = "its details are older than they are kept (retention.payloads)"
+        names = ("deliveries_of_call", "keys_of_call")
+        rows = [row for name in names for row in connection.execute(SQL[name], values).fetchall()]
+        rows.sort(key=lambda row: (row["updated_at"], row["id"]), reverse=True)
         return [row for row in rows if (row["connector"], row["state"]) in pairs]
     streams = []
     for connector, state in pairs:

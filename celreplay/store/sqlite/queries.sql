@@ -33,16 +33,33 @@ SELECT payload FROM calls WHERE linkedid = :linkedid AND system = :system
 SELECT payload FROM calls WHERE seq =
     (SELECT seq FROM call_aliases WHERE linkedid = :linkedid AND system = :system)
 
--- find_parts: what is known of a call for one connector, all its parts
+-- find_parts: what is known of a call for one connector, all its parts; without an id those that ended long ago
 SELECT id, part, state, strand, lane, attempts, revision, reason, replay_id, delivered_at, forced,
     discarded
 FROM deliveries WHERE linkedid = :linkedid AND connector = :connector AND system = :system
+UNION ALL
+SELECT NULL, k.part, k.state, NULL, NULL, 0, k.revision, 'long ago, details are no longer kept', NULL,
+    CASE WHEN k.was_delivered THEN k.at * 1000000 END, 0, k.discarded
+FROM key_names AS n CROSS JOIN delivery_keys AS k ON k.linkedid = :linkedid AND k.name = n.id
+WHERE n.system = :system AND n.connector = :connector
 
 -- insert_delivery: a new delivery; a waiting one that has a strand stands behind (2) until the strand is looked at
 INSERT INTO deliveries (linkedid, connector, part, system, state, turn, lane, strand, started_at, next_at,
     updated_at, revision, reason, replay_id, forced, delivered_at, waiting_since)
 VALUES (:linkedid, :connector, :part, :system, :state, :turn, :lane, :strand, :started_at, :next_at,
     :now, :revision, :reason, :replay_id, :forced, :delivered_at, :waiting_since)
+
+-- revive_key: one of which only the key is kept becomes a delivery again, as it ended
+INSERT INTO deliveries (linkedid, connector, part, system, state, lane, started_at, updated_at, revision, reason,
+    delivered_at, discarded)
+SELECT k.linkedid, n.connector, k.part, n.system, k.state, :lane, :started_at, k.at * 1000000, k.revision, '',
+    CASE WHEN k.was_delivered THEN k.at * 1000000 END, k.discarded
+FROM key_names AS n CROSS JOIN delivery_keys AS k ON k.linkedid = :linkedid AND k.name = n.id AND k.part = :part
+WHERE n.system = :system AND n.connector = :connector
+
+-- drop_key: what has become a delivery again is none of those that ended long ago
+DELETE FROM delivery_keys WHERE linkedid = :linkedid AND part = :part
+    AND name = (SELECT id FROM key_names WHERE system = :system AND connector = :connector)
 
 -- requeue_delivery: an ended delivery starts anew; its journal stays
 UPDATE deliveries SET state = :state, turn = :turn, lane = :lane, strand = :strand, started_at = :started_at,
@@ -67,6 +84,10 @@ ON CONFLICT (delivery_id) DO UPDATE SET payload = :payload, checkpoint = x''
 SELECT id, connector, part, state, strand, lane FROM deliveries
 WHERE linkedid = :linkedid AND system = :system
     AND state IN ('pending', 'sending', 'uncertain', 'delivered', 'skipped', 'dead')
+
+-- supersede_keys: the same for those of which only the key is kept
+UPDATE delivery_keys SET state = 'superseded' WHERE linkedid = :linkedid AND state <> 'superseded'
+    AND name IN (SELECT id FROM key_names WHERE system = :system)
 
 -- strand_head: the first of a strand and lane that lets nobody pass; those up to it are open, those behind it wait
 SELECT id, started_at, linkedid FROM deliveries INDEXED BY deliveries_strand
@@ -263,6 +284,15 @@ SELECT * FROM deliveries WHERE linkedid = :linkedid AND system = :system
     AND updated_at >= :since AND (updated_at, id) < (:at, :id)
 ORDER BY updated_at DESC, id DESC
 
+-- keys_of_call: deliveries of a call of which only the key is kept, as a person sees them, behind a place
+SELECT 0 AS id, n.connector, k.linkedid, k.part, k.state, :reason AS reason, 0 AS lane, 0 AS attempts, k.revision,
+    coalesce((SELECT c.started_at FROM calls AS c WHERE c.linkedid = k.linkedid AND c.system = n.system),
+        k.at * 1000000) AS started_at,
+    NULL AS strand, NULL AS next_at, k.at * 1000000 AS updated_at,
+    CASE WHEN k.was_delivered THEN k.at * 1000000 END AS delivered_at, NULL AS replay_id
+FROM key_names AS n CROSS JOIN delivery_keys AS k ON k.linkedid = :linkedid AND k.name = n.id
+WHERE n.system = :system AND k.at * 1000000 >= :since AND (k.at * 1000000, 0) < (:at, :id)
+
 -- recent_deliveries: of one connector and state in a period, newest change first
 SELECT * FROM deliveries INDEXED BY deliveries_recent WHERE connector = :connector AND state = :state
     AND updated_at >= :since AND updated_at < :at
@@ -313,7 +343,15 @@ WHERE delivery_id = :id ORDER BY number
 SELECT connector, state, n FROM counters WHERE n <> 0
 
 -- recount: the same by counting; for the check only
-SELECT connector, state, count(*) AS n FROM deliveries GROUP BY connector, state
+SELECT connector, state, count(*) AS n FROM
+    (SELECT connector, state FROM deliveries
+     UNION ALL SELECT n.connector, k.state FROM delivery_keys AS k JOIN key_names AS n ON n.id = k.name) AS both
+GROUP BY connector, state
+
+-- kept_twice: identities that stand in both tables; for the check only
+SELECT d.id FROM delivery_keys AS k JOIN key_names AS n ON n.id = k.name
+JOIN deliveries AS d ON d.linkedid = k.linkedid AND d.connector = n.connector AND d.part = k.part
+    AND d.system = n.system
 
 -- recount_replays: replays whose number of waiting deliveries is wrong; for the check only
 SELECT r.id FROM replays AS r WHERE r.waiting <>
@@ -335,3 +373,50 @@ UPDATE calls SET system = :name WHERE system = :old
 
 -- rename_aliases: the same PBX under another name
 UPDATE call_aliases SET system = :name WHERE system = :old
+
+-- rename_keys: the same PBX under another name
+UPDATE key_names SET system = :name WHERE system = :old
+
+-- old_deliveries: a page of what ended before a moment; the newest row of all stays, so that no id is given twice
+SELECT id, linkedid, connector, system FROM deliveries INDEXED BY deliveries_recent
+WHERE connector = :connector AND state = :state AND updated_at < :before
+    AND id < (SELECT max(id) FROM deliveries)
+ORDER BY updated_at LIMIT :limit
+
+-- name_keys: a number for the names in a key
+INSERT OR IGNORE INTO key_names (system, connector) VALUES (:system, :connector)
+
+-- keep_key: what stays of a delivery for ever
+INSERT INTO delivery_keys (linkedid, name, part, state, at, was_delivered, discarded, revision)
+SELECT d.linkedid, n.id, d.part, d.state, coalesce(d.delivered_at, d.updated_at) / 1000000,
+    d.delivered_at IS NOT NULL, d.discarded, d.revision
+FROM deliveries AS d JOIN key_names AS n ON n.system = d.system AND n.connector = d.connector WHERE d.id = :id
+
+-- drop_payload: the bytes that were sent
+DELETE FROM payloads WHERE delivery_id = :id
+
+-- drop_attempts: the journal of a delivery
+DELETE FROM attempts WHERE delivery_id = :id
+
+-- drop_delivery: a delivery of which only the key is kept
+DELETE FROM deliveries WHERE id = :id
+
+-- old_calls: a page of calls that began before a moment, behind a place
+SELECT seq, started_at, EXISTS (SELECT 1 FROM deliveries AS d
+    WHERE d.linkedid = calls.linkedid AND d.system = calls.system) AS in_use
+FROM calls INDEXED BY calls_started WHERE (started_at, seq) > (:started_at, :seq) AND started_at < :before
+ORDER BY started_at, seq LIMIT :limit
+
+-- forget_call: a call that is older than calls are kept
+DELETE FROM calls WHERE seq = :seq
+
+-- old_replay: the first replay that ended before a moment
+SELECT id FROM replays INDEXED BY replays_finished
+WHERE finished_at < :before AND finished_at IS NOT NULL AND waiting = 0 ORDER BY finished_at, id LIMIT 1
+
+-- drop_items: a page of what a replay found
+DELETE FROM replay_items WHERE replay_id = :id AND number IN
+    (SELECT number FROM replay_items WHERE replay_id = :id ORDER BY number LIMIT :limit)
+
+-- drop_replay: a replay of which nothing more is kept
+DELETE FROM replays WHERE id = :id

@@ -84,6 +84,7 @@ class Saving:
             reason = f"superseded by {into}: the call was folded into it{was.get(row['state'], '')}"
             self._end(row["id"], State.SUPERSEDED, reason)
             self._strands.add(Strand(row["connector"], row["strand"]))
+        self._connection.execute(SQL["supersede_keys"], values)
 
     def _queue(self, call: Call, wish: NewDelivery) -> None:
         decision = self._decide(call, wish)
@@ -105,7 +106,14 @@ class Saving:
         rows = self._connection.execute(SQL["find_parts"], names).fetchall()
         self._rows = {row["id"]: row for row in rows}
         parts = [msgspec.convert({**dict(row), "discarded": bool(row["discarded"])}, Known) for row in rows]
-        return decide(wish, parts, call.revision, self._replay.id if self._replay else None)
+        decision = decide(wish, parts, call.revision, self._replay.id if self._replay else None)
+        known = decision.known
+        if known is None or known.id is not None or decision.action is Action.NOTHING or self._dry:
+            return decision
+        key = {**names, "part": known.part, "lane": int(wish.lane), "started_at": int(call.started_at)}
+        self._connection.execute(SQL["revive_key"], key)
+        self._connection.execute(SQL["drop_key"], key)
+        return self._decide(call, wish)
 
     def _queueing(self, call: Call, wish: NewDelivery, decision: Decision) -> Queueing:
         return Queueing(
@@ -117,14 +125,14 @@ class Saving:
         )
 
     def _carry_out(self, call: Call, wish: NewDelivery, decision: Decision) -> None:
-        if decision.known is not None:
+        if decision.known is not None and decision.known.id is not None:
             row = self._rows[decision.known.id]
             self._strands.add(Strand(wish.connector, row["strand"]))
-        if decision.action is Action.END and decision.known is not None and decision.state is not None:
+        if decision.action is Action.END and decision.known and decision.known.id and decision.state:
             self._end(decision.known.id, decision.state, decision.reason)
         elif decision.action is Action.INSERT or decision.action is Action.REQUEUE:
             self._write(call, wish, decision)
-        elif decision.action is Action.RENEW and decision.known is not None:
+        elif decision.action is Action.RENEW and decision.known and decision.known.id:
             self._renew(call, wish, decision.known.id)
 
     def _write(self, call: Call, wish: NewDelivery, decision: Decision) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from celreplay.calls.model import Call
 from celreplay.errors import StoreError
+from celreplay.retention import RetentionConfig
 from celreplay.store.base import (
     Claim,
     FinishedCall,
@@ -22,7 +23,8 @@ from celreplay.store.base import (
     State,
 )
 from celreplay.store.records import AttemptRecord, DeliveryPage, DeliveryRecord, Place, Rebuilt, Wanted
-from celreplay.store.sqlite import asking, byhand, check, listing, queueing, replays, schema
+from celreplay.store.retention import Forgotten
+from celreplay.store.sqlite import asking, byhand, check, listing, queueing, replays, retention, schema
 from celreplay.store.sqlite import claims as claiming
 from celreplay.store.sqlite.asking import Patience
 from celreplay.store.sqlite.errors import store_error
@@ -220,6 +222,13 @@ class SqliteStore:
     async def resume(self, connector: str, *, now: int) -> bool:
         return await self._writer.run(lambda connection: byhand.resume(connection, connector, now))
 
+    async def forget(
+        self, ages: RetentionConfig, *, now: int, after: Forgotten | None = None, limit: int = 500
+    ) -> Forgotten:
+        return await self._writer.run(
+            lambda connection: retention.forget(connection, ages, now, after or Forgotten(), limit)
+        )
+
     async def counts(self) -> Mapping[str, Mapping[State, int]]:
         return await self._reader.run(asking.counts)
 
@@ -244,6 +253,6 @@ def _rename(connection: sqlite3.Connection, name: str, path: str) -> None:
         if connection.execute(SQL["in_doubt"]).fetchone()["n"]:
             hint = "let celreplay run under the old name until they are settled, then rename"
             raise StoreError(f"store {path}: deliveries are in doubt under the name {old}", hint=hint)
-        for statement in ("rename_deliveries", "rename_calls", "rename_aliases"):
+        for statement in ("rename_deliveries", "rename_keys", "rename_calls", "rename_aliases"):
             connection.execute(SQL[statement], {"name": name, "old": old})
     connection.execute(SQL["set_meta"], {"key": "pbx_name", "value": name})
