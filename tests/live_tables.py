@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,29 @@ class Table:
     async def write(self, rows: Sequence[Row], ids: Sequence[int] = (), table: str = "cel") -> None:
         """Append rows, in one transaction."""
         await self.execute(*self.insert(rows, ids, table))
+
+    @asynccontextmanager
+    async def open_transaction(self) -> AsyncIterator[Callable[[Row], Awaitable[None]]]:
+        """Writes rows on a connection that commits at the end of the block."""
+        if self.server == "mariadb":
+            with closing(self.connection()) as connection, connection.cursor() as cursor:
+                connection.begin()
+
+                async def write(row: Row) -> None:
+                    sql, values = self.insert([row])
+                    cursor.execute(sql, values[0])
+
+                yield write
+                connection.commit()
+            return
+        postgresql = await asyncpg.connect(self.url)
+        async with postgresql.transaction():
+
+            async def insert(row: Row) -> None:
+                await postgresql.executemany(*self.insert([row]))
+
+            yield insert
+        await postgresql.close()
 
     async def ids(self) -> list[int]:
         """Of all rows."""

@@ -95,30 +95,24 @@ async def test_ids_in_steps_of_three_are_followed_silently(watch: Watch) -> None
     assert [entry for entry in logs if entry["log_level"] != "info"] == []
 
 
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
 async def test_two_transactions_that_overtake_each_other(
-    request: pytest.FixtureRequest, tmp_path: Path
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     """With real connections: the row of the transaction that commits last is read too."""
-    table = await Table.made("mariadb", request, tmp_path)
-    watch = Watch(table, tmp_path)
-    await watch.happens(OTHERS[0])
+    watch = Watch(await Table.made(kind, request, tmp_path), tmp_path)
+    table = watch.table
     await watch.start()
     call = watch.begins(ANSWERED)
-    slow = table.connection()
-    slow.begin()
-    with slow.cursor() as cursor:
-        cursor.execute(*_one(table.insert(call.rows[:1])))
-    await table.write(call.rows[1:])
-    await watch.read()
-    slow.commit()
-    slow.close()
+    await table.write(call.rows[:4])
+    async with table.open_transaction() as write:
+        await write(call.rows[4])
+        await table.write(call.rows[5:])
+        await watch.read()
+        assert watch.tail.trace.gap == 5
     await watch.settle()
     assert await watch.stored([call]) == await watch.expected(call)
     await watch.stop()
-
-
-def _one(insert: tuple[str, list[tuple[object, ...]]]) -> tuple[str, tuple[object, ...]]:
-    return insert[0], insert[1][0]
 
 
 # tables without id
