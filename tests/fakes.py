@@ -129,5 +129,7 @@ class FakeConnector:
 
     def probe(self, delivery: Delivery, state: ConnectorState, now: Instant) -> Probing:  # noqa: ARG002 - the protocol
         self.asked.append(delivery)
-        yield from ()
+        request = self.request(delivery)
+        if request is not None:
+            yield request
         return self.probes.popleft() if self.probes else Probe.UNKNOWN

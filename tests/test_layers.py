@@ -33,7 +33,7 @@ TOGETHER = [GROUND, {"intake", "lookup", "following"}, {"cli", "demo", "__main__
 """Layers whose members may import one another. Elsewhere siblings see only each other's seam, `base`."""
 
 PURE = re.compile(
-    r"celreplay/(cel/|calls/|period\.py|units\.py|leaves\.py|following/(gaps|overlap)\.py|delivery/(retry|throttle)\.py)"
+    r"celreplay/(cel/|calls/|period\.py|units\.py|leaves\.py|following/(gaps|overlap)\.py|delivery/(lanes|pacing|retry|settling|throttle)\.py)"
 )
 PURE_IMPORTS = {
     *(

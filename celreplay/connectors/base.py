@@ -103,6 +103,11 @@ ConnectorState = MutableMapping[str, str]
 """Durable key-value of one connector (rotating tokens, user map, vendor budgets). Changes are stored before
 the next request leaves; one writer at a time over all workers."""
 
+NOT_BEFORE = "not_before"
+"""Key in it: an instant in digits (microseconds since the epoch, UTC) before which no request leaves, at most
+a day ahead. A connector sets it when an answer says that the vendor's budget is used up. Nothing is
+claimed until then, no attempt is burnt, and there is nothing to clear."""
+
 Exchange = Generator[Request | Checkpoint, Response | None, Sequence[Outcome]]
 """Yields requests (sent the Response) and checkpoints (sent None); returns one outcome per delivery."""
 Probing = Generator[Request, Response | None, Probe | Outcome]

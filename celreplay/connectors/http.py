@@ -121,6 +121,8 @@ class HttpDriver:
                 raise BrokenConnectorError(f"{type(error).__name__} in the connector") from error
             await trip.state.save()
             if isinstance(step, Request):
+                if (refusal := await trip.permit()) is not None:
+                    raise _NetworkError(refusal)
                 answer = await self._send(step, trip)
             else:
                 await trip.keep(step)

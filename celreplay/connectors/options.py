@@ -21,6 +21,10 @@ class DeliveryOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """For one whole HTTP exchange. Connecting has at most 10 s of it."""
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
     """How many calls are sent at once; never two of one outside number."""
+    rate: Annotated[float, msgspec.Meta(gt=0, le=10_000)] | None = None
+    """Requests a second, of all workers together; none: as many as the workers make."""
+    burst: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
+    """After a pause, so many requests may leave at once before `rate` holds them."""
     schedule: tuple[Duration, ...] = STANDARD_SCHEDULE
     """The wait after the first, second, … failed attempt. After one more failure the delivery is dead."""
     jitter: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1

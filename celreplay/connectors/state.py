@@ -4,6 +4,8 @@ import asyncio
 from collections import UserDict
 from collections.abc import Awaitable, Callable, Mapping
 
+from celreplay.connectors.base import NOT_BEFORE
+
 
 async def _keep_nothing(_values: Mapping[str, str]) -> None: ...
 
@@ -24,6 +26,12 @@ class SharedState(UserDict[str, str]):
         self._stored = dict(self.data)
         self._save = save
         self._one_writer = asyncio.Lock()
+
+    @property
+    def not_before(self) -> int:
+        """Until when the vendor wants no request; 0 where it said nothing that can be read."""
+        value = self.data.get(NOT_BEFORE, "")
+        return int(value) if value.isdecimal() else 0
 
     async def save(self) -> None:
         """Return when what stands here now is stored. Raises what the store raises."""

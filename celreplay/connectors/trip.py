@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from celreplay.connectors.base import Checkpoint
+from celreplay.connectors.base import Checkpoint, Outcome
 from celreplay.connectors.state import SharedState
 
 
@@ -13,6 +13,10 @@ class ClaimLostError(Exception):
 
 class BrokenConnectorError(Exception):
     """A bug in a connector."""
+
+
+async def _always() -> Outcome | None:
+    return None
 
 
 async def _no_checkpoint(_checkpoint: Checkpoint) -> bool:
@@ -26,6 +30,8 @@ class Trip:
     state: SharedState = field(default_factory=SharedState)
     on_checkpoint: Callable[[Checkpoint], Awaitable[bool]] = _no_checkpoint
     """Stores a checkpoint; False when the claim is no longer ours."""
+    permit: Callable[[], Awaitable[Outcome | None]] = _always
+    """Waits until a request may leave; the outcome of the run where that would take too long."""
     left: bool = False
     """A request of this run may have reached the CRM."""
     current_left: bool = False

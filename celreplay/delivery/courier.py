@@ -1,8 +1,7 @@
 """Carries claimed deliveries of one connector to its CRM, and settles every one of them, whatever happens."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import structlog
@@ -13,20 +12,16 @@ from celreplay.connectors.http import HttpDriver
 from celreplay.connectors.masking import masked
 from celreplay.connectors.state import SharedState
 from celreplay.connectors.trip import ClaimLostError, Trip
+from celreplay.delivery.gate import Passage
 from celreplay.delivery.settling import Settler
-from celreplay.delivery.shielding import whole
+from celreplay.delivery.storing import Storing
 from celreplay.delivery.telling import log_attempt, name_of
 from celreplay.delivery.throttle import Standing, at_start, judge
 from celreplay.errors import StoreError
-from celreplay.store.base import Claim, Settlement, Store
+from celreplay.store.base import Claim, Settlement
 from celreplay.times import Instant, seconds_between
-from celreplay.waiting import first_of
 
-_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""Seconds between attempts to use a store that fails."""
 _log = structlog.get_logger()
-
-T = TypeVar("T")
 
 
 class Courier:
@@ -34,14 +29,15 @@ class Courier:
 
     def __init__(
         self,
-        store: Store,
+        storing: Storing,
         connector: Connector,
         driver: HttpDriver,
         clock: Clock,
         settler: Settler,
         secrets: Iterable[str] = (),
     ) -> None:
-        self._store = store
+        self._storing = storing
+        self._store = storing.store
         self._connector = connector
         self._driver = driver
         self._clock = clock
@@ -49,10 +45,12 @@ class Courier:
         self._secrets = tuple(secrets)
         self._state = SharedState()
         self._saving_hold = asyncio.Lock()
-        self._store_works = True
-        self.closing = asyncio.Event()
-        """Set when nobody waits for a store that fails any more."""
         self.standing = Standing()
+
+    @property
+    def not_before(self) -> int:
+        """Until when the vendor wants no request."""
+        return self._state.not_before
 
     async def open(self) -> None:
         """Take up what is stored of the connector. Raises StoreError."""
@@ -75,10 +73,14 @@ class Courier:
         self.standing = msgspec.structs.replace(self.standing, hold=changed)
         return sooner < hold.next_canary_at
 
-    async def send(self, claims: Sequence[Claim], *, canary: bool) -> None:
+    async def send(self, claims: Sequence[Claim], passage: Passage, *, canary: bool) -> None:
         """Send claims in one exchange; all are settled at the end, also of a cancellation."""
         started_at = self._clock.now()
-        trip = Trip(state=self._state, on_checkpoint=lambda step: self._checkpoint(claims, step))
+        trip = Trip(
+            state=self._state,
+            on_checkpoint=lambda step: self._checkpoint(claims, step),
+            permit=passage.request,
+        )
         deliveries = [claim.delivery for claim in claims]
         try:
             outcomes = await self._driver.exchange(self._steps(deliveries, started_at), len(claims), trip)
@@ -86,22 +88,22 @@ class Courier:
             self._log_lost(claims)
             return
         except StoreError as error:
-            await self._cut_off(claims, trip, started_at, f"the store failed: {error.message}")
+            await self._cut_off(claims, trip, passage, f"the store failed: {error.message}")
             return
         except asyncio.CancelledError:
-            await self._cut_off(claims, trip, started_at, "celreplay stopped while sending it")
+            await self._cut_off(claims, trip, passage, "celreplay stopped while sending it")
             raise
         outcomes = [masked(outcome, self._secrets, self._state) for outcome in outcomes]
-        await self._whole(self._settle_exchange(claims, outcomes, started_at, canary=canary))
+        await self._storing.whole(self._settle_exchange(claims, outcomes, started_at, passage, canary=canary))
 
-    async def resolve(self, claim: Claim, *, canary: bool) -> None:
+    async def resolve(self, claim: Claim, passage: Passage, *, canary: bool) -> None:
         """Find out about a claim whose earlier attempt is uncertain: ask, or follow the policy."""
         now = self._clock.now()
         early = self._settler.too_early(claim, now=now)
         if early is not None:
-            await self._whole(self._settle([claim], [early]))
+            await self._storing.whole(self._settle([claim], [early]))
             return
-        trip = Trip(state=self._state)
+        trip = Trip(state=self._state, permit=passage.request)
         answer: Probe | Outcome = Probe.UNKNOWN
         try:
             if self._connector.can_probe:
@@ -113,12 +115,13 @@ class Courier:
         except StoreError:
             await self.give_back([claim])
             return
-        await self._whole(self._settle_probe(claim, answer, now, canary=canary))
+        await self._storing.whole(self._settle_probe(claim, answer, now, canary=canary))
 
     async def give_back(self, claims: Sequence[Claim], reason: str = "not sent: celreplay stopped") -> None:
         """Claims for which nothing has been sent wait again."""
-        await self._whole(
-            self._patiently(lambda: self._store.release(claims, now=self._clock.now(), reason=reason))
+        storing, store = self._storing, self._store
+        await storing.whole(
+            storing.patiently(lambda: store.release(claims, now=self._clock.now(), reason=reason))
         )
 
     def _steps(self, deliveries: Sequence[Delivery], now: Instant) -> Exchange:
@@ -127,30 +130,38 @@ class Courier:
 
     async def _checkpoint(self, claims: Sequence[Claim], step: Checkpoint) -> bool:
         claim = claims[step.index]
-        return await self._whole(self._store.checkpoint(claim.delivery_id, claim.token, step.data))
+        return await self._storing.whole(self._store.checkpoint(claim.delivery_id, claim.token, step.data))
 
-    async def _cut_off(self, claims: Sequence[Claim], trip: Trip, started_at: Instant, reason: str) -> None:
-        if not trip.left:
+    async def _cut_off(self, claims: Sequence[Claim], trip: Trip, passage: Passage, reason: str) -> None:
+        if not trip.left or passage.last_at is None:
             await self.give_back(claims)
             return
         now = self._clock.now()
         reason = f"{reason}, after the request had left: it may have arrived"
         settlements = [
-            self._settler.cut_off(claim, started_at=started_at, now=now, reason=reason) for claim in claims
+            self._settler.cut_off(claim, started_at=passage.last_at, now=now, reason=reason)
+            for claim in claims
         ]
-        await self._whole(self._settle(claims, settlements))
+        await self._storing.whole(self._settle(claims, settlements))
 
     async def _settle_exchange(
-        self, claims: Sequence[Claim], outcomes: Sequence[Outcome], started_at: Instant, *, canary: bool
+        self,
+        claims: Sequence[Claim],
+        outcomes: Sequence[Outcome],
+        started_at: Instant,
+        passage: Passage,
+        *,
+        canary: bool,
     ) -> None:
         now = self._clock.now()
+        last_at = passage.last_at or started_at
         settlements = []
         before = self.standing
         for claim, outcome in zip(claims, outcomes, strict=True):
             ruling = judge(self.standing, claim.delivery_id, outcome, canary=canary, now=now)
             self.standing = ruling.standing
             settlements.append(
-                self._settler.after_exchange(claim, outcome, ruling, started_at=started_at, now=now)
+                self._settler.after_exchange(claim, outcome, ruling, started_at=last_at, now=now)
             )
         await self._save_hold(before)
         await self._settle(claims, settlements)
@@ -179,7 +190,7 @@ class Courier:
         log_attempt(claim, settlement, started_at)
 
     async def _settle(self, claims: Sequence[Claim], settlements: Sequence[Settlement]) -> None:
-        kept = await self._patiently(lambda: self._store.settle(settlements))
+        kept = await self._storing.settle(settlements)
         if kept is None:
             for claim in claims:
                 _log.error("delivery.unsettled", **name_of(claim), reason="uncertain at the next start")
@@ -193,43 +204,12 @@ class Courier:
         name = self._connector.name
         async with self._saving_hold:
             hold = self.standing.hold
-            await self._patiently(lambda: self._store.set_hold(name, hold))
+            await self._storing.patiently(lambda: self._store.set_hold(name, hold))
         if before.hold is None and hold is not None:
             _log.warning("connector.held", connector=name, kind=hold.kind.value, reason=hold.reason)
         if before.hold is not None and hold is None:
             seconds = seconds_between(before.hold.since, self._clock.now())
             _log.info("connector.released", connector=name, seconds=seconds)
-
-    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
-        return await whole(work, hurry=self.closing.set)
-
-    async def pause(self, tries: int) -> None:
-        """Wait for a store that fails: longer from time to time."""
-        seconds = _PAUSES[min(tries, len(_PAUSES) - 1)]
-        await first_of(self._clock.sleep(seconds), self.closing.wait())
-
-    async def _patiently(self, use: Callable[[], Awaitable[T]]) -> T | None:
-        """Use the store until it works; None when the daemon ends before. Told once."""
-        tries = 0
-        while True:
-            try:
-                result = await use()
-                self.told(None)
-                return result
-            except StoreError as error:
-                self.told(error)
-                if self.closing.is_set():
-                    return None
-            await self.pause(tries)
-            tries += 1
-
-    def told(self, error: StoreError | None) -> None:
-        """Log that the store fails, or works again: each once."""
-        if error is not None and self._store_works:
-            _log.error("delivery.store_failed", connector=self._connector.name, reason=str(error))
-        if error is None and not self._store_works:
-            _log.info("delivery.store_works", connector=self._connector.name)
-        self._store_works = error is None
 
     def _log_lost(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
