@@ -13,14 +13,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 import yaml
 
+from celreplay.apiconfig import ApiConfig
 from celreplay.errors import ConfigError
 from celreplay.leaves import did_you_mean
 from celreplay.reading import Reader, Wrong
 from celreplay.retention import RetentionConfig
 from celreplay.rewrites import NumbersConfig
 from celreplay.secret import CelUrl, Secret, StoreUrl
-from celreplay.units import Duration, Glob, Regex, Size, ZoneName, is_loopback
-from celreplay.users import UserConfig
+from celreplay.units import Duration, Glob, Regex, Size, ZoneName
 
 __all__ = [
     "ApiConfig",
@@ -84,36 +84,6 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`store:` where calls and the outbox are kept."""
 
     url: StoreUrl = StoreUrl("sqlite:////var/lib/celreplay/celreplay.sqlite")
-
-
-class ApiConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`api:` the door over HTTP."""
-
-    host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
-    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8077
-    """0 = any free one."""
-    users: dict[str, Secret | UserConfig] = {}
-    """User → password, or more of them."""
-    digest_algorithms: tuple[Literal["SHA-256", "MD5"], ...] = ("SHA-256", "MD5")
-    """In the order of the challenges: curl takes the first; before 7.57 it knows only MD5."""
-
-    @property
-    def accounts(self) -> dict[str, UserConfig]:
-        """All users in the long form."""
-        users = self.users.items()
-        return {name: UserConfig(password=user) if isinstance(user, Secret) else user for name, user in users}
-
-    def __post_init__(self) -> None:
-        if not is_loopback(self.host) and not self.users:
-            raise ValueError(
-                f"users: host {self.host} is reachable from other machines: add `users: {{NAME: password}}`"
-            )
-        if wrong := [name for name in self.users if not re.fullmatch(r'[^\s:"\\]{1,64}', name)]:
-            raise ValueError(
-                f'the user name {wrong[0]!r} is empty, too long, or has a blank, `:`, `"` or `\\` in it'
-            )
-        if len(set(self.digest_algorithms)) != len(self.digest_algorithms) or not self.digest_algorithms:
-            raise ValueError("digest_algorithms: must name SHA-256, MD5, or both, each once")
 
 
 class DeliveryConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,12 +5,12 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import structlog
-from aiohttp import web
 
 from celreplay import __version__
 from celreplay.api.app import make_app
+from celreplay.api.connections import Gate
 from celreplay.api.digest import DigestAuth
-from celreplay.api.port import listen
+from celreplay.api.server import served
 from celreplay.config import Config
 from celreplay.parts import Parts, own, parts_of, store_path
 from celreplay.services import ReplayRequest, ReplayView
@@ -34,7 +34,8 @@ async def serve(config: Config, stop: asyncio.Event, *, rename: bool = False) ->
             uncertain = await parts.store.recover(now=parts.clock.now())
             await parts.replayer.take_up({ReplayState.LOOKING_UP})
             await first_of(parts.tail.begin(), stop.wait(), parts.clock.sleep(_FIRST_LOOK))
-            async with _api(parts) as address:
+            async with _api(parts) as addresses:
+                address = ", ".join(addresses)
                 _log.info("daemon.ready", version=__version__, api=address, uncertain=uncertain)
                 notify("READY=1", f"STATUS=reading {config.cel.table}, answering on {address}")
                 await _run(parts, stop)
@@ -130,8 +131,9 @@ async def _watchdog() -> None:
 
 
 @contextlib.asynccontextmanager
-async def _api(parts: Parts) -> AsyncIterator[str]:
+async def _api(parts: Parts) -> AsyncIterator[list[str]]:
     config = parts.config.api
+    gate = Gate()
     accounts = config.accounts
     auth = DigestAuth(
         {name: account.credential for name, account in accounts.items()}, algorithms=config.digest_algorithms
@@ -143,13 +145,8 @@ async def _api(parts: Parts) -> AsyncIterator[str]:
         zone=zone_named(parts.config.pbx.timezone),
         clock=parts.clock,
         version=__version__,
+        gate=gate,
+        allowed=config.allow,
     )
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
-    listener = listen(config.host, config.port)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listener).start()
-        host, port = listener.getsockname()[:2]
-        yield f"http://{host}:{port}"
-    finally:
-        await runner.cleanup()
+    async with served(app, gate, config, parts.clock) as addresses:
+        yield addresses

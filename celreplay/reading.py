@@ -246,6 +246,5 @@ def _has_shape(kind: object, node: yaml.Node) -> bool:
 
 def _kind(node: yaml.Node) -> str:
     """For people; never the value itself, it may be a secret in the wrong place."""
-    if isinstance(node, yaml.ScalarNode):
-        return "a single value"
-    return "a list" if isinstance(node, yaml.SequenceNode) else "`key: value` lines"
+    listed = "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
+    return "`key: value` lines" if isinstance(node, yaml.MappingNode) else listed

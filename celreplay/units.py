@@ -11,7 +11,7 @@ from typing import Self
 
 from celreplay.secret import Secret
 
-__all__ = ["Duration", "Glob", "Regex", "Secret", "Size", "ZoneName", "is_loopback"]
+__all__ = ["Duration", "FilePath", "Glob", "Network", "Regex", "Secret", "Size", "ZoneName", "is_loopback"]
 
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _SECONDS = {
@@ -96,6 +96,38 @@ class ZoneName(str):
             raise ValueError(
                 f"{text!r} is no time zone known here: use an IANA name such as Europe/Berlin"
             ) from None
+        return cls(text)
+
+
+class Network(str):
+    """Addresses: `192.0.2.0/24`, `2001:db8::/32`, or a single one."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A network, or an address."""
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"{text!r} is no network: write it like 192.0.2.0/24 or 192.0.2.7") from None
+        return cls(text)
+
+    def __contains__(self, address: object) -> bool:
+        """True for an address of `ipaddress` within it."""
+        return address in ipaddress.ip_network(self, strict=False)
+
+
+class FilePath(str):
+    """A file, by its absolute path."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """An absolute path; whether the file is there is seen when it is used."""
+        if not text.startswith("/") or "\0" in text:
+            raise ValueError(f"{text!r} is no absolute path")
         return cls(text)
 
 

@@ -5,10 +5,12 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from celreplay.api.connections import Gate
 from celreplay.api.digest import DigestAuth
 from celreplay.api.guard import (
     HEALTH_PATH,
     READ_CALL_PATH,
+    allowed_only,
     authenticated,
     headers_and_log,
     refusals,
@@ -17,6 +19,7 @@ from celreplay.api.guard import (
 from celreplay.api.replays import BODY_TIMEOUT, Replays
 from celreplay.clock import Clock
 from celreplay.services import Services
+from celreplay.units import Network
 
 BODY_LIMIT = 1_000_000
 """Bytes; 10,000 ids fit."""
@@ -31,15 +34,20 @@ def make_app(
     clock: Clock,
     version: str,
     readers: Collection[str] = (),
+    allowed: Collection[Network] = (),
+    gate: Gate | None = None,
     body_timeout: float = BODY_TIMEOUT,
 ) -> web.Application:
     """The application; run it with `access_log=None`, it writes its own. `zone` is that of the dates people
-    type, `readers` the users that may look only, `body_timeout` the seconds a client has to send its body."""
+    type, `readers` the users that may look only, `allowed` the networks that are let in (none: all), `gate`
+    what stands before the ports, `body_timeout` the seconds a client has to send its body."""
     replays = Replays(services, zone=zone, clock=clock, body_timeout=body_timeout)
     app = web.Application(
         middlewares=[
+            (gate or Gate()).timed,
             headers_and_log(version),
             refusals,
+            allowed_only(allowed),
             same_site_only,
             authenticated(auth, clock, frozenset(readers)),
         ],

@@ -1,8 +1,10 @@
 """What every request passes, from the outside in: log line, refusals as JSON, foreign pages, credentials."""
 
+import ipaddress
 import math
 import secrets
 import time
+from collections.abc import Collection
 from contextvars import ContextVar
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -16,6 +18,7 @@ from celreplay.api.digest import Decision, DigestAuth, Verdict
 from celreplay.api.errors import answer, refusal, refusal_of, refusal_of_framework
 from celreplay.clock import Clock
 from celreplay.errors import CelreplayError
+from celreplay.units import Network
 
 _log = structlog.get_logger(__name__)
 
@@ -77,6 +80,27 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
         message = f"a fault of celreplay's own; the log tells more under request_id {fault}"
         body = error_body("internal_error", message, request_id=fault)
         return answer(body, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def allowed_only(networks: Collection[Network]) -> Middleware:
+    """Let in addresses of these networks and of this host; all where none is named."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if networks and not _is_within(request.remote or "", networks):
+            return refusal(HTTPStatus.FORBIDDEN, "address", "this address is not in api.allow of the config")
+        return await handler(request)
+
+    return middleware
+
+
+def _is_within(text: str, networks: Collection[Network]) -> bool:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or any(address in network for network in networks)
 
 
 @web.middleware
