@@ -116,8 +116,12 @@ class Daemon:
 
     async def ready(self) -> None:
         """Wait until systemd would be told READY=1."""
-        await until(lambda: "READY=1" in self.heard() or self.process.returncode is not None)
+        await until(lambda: self._is_ready() or self.process.returncode is not None)
         assert self.process.returncode is None, self.log
+
+    def _is_ready(self) -> bool:
+        """The log may be read a moment after the message."""
+        return "READY=1" in self.heard() and bool(self.events("daemon.ready"))
 
     def heard(self) -> str:
         """All that the service manager has been told."""
