@@ -22,7 +22,7 @@ COLUMNS = (
     *("cid_num", "cid_name", "cid_ani", "cid_dnid", "exten", "channame", "appname", "appdata"),
     *("accountcode", "userfield", "uniqueid", "linkedid", "peer", "extra"),
 )
-OF_THE_GROUP = {"warnings", "hold", "transfers"}
+OF_THE_GROUP = {"warnings", "hold", "transfers", "revision"}
 """What is odd, whether a hold leaves a trace, and who joined from another call, any row of the group tells."""
 
 

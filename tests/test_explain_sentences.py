@@ -158,7 +158,7 @@ SENTENCES = [
     (
         "01-in-answered-1",
         "revision",
-        "a hash of the 15 rows of the call",
+        "a hash of the 15 rows that belong together",
         [1, 2, 3, 25, 26, 27, 28, 133, 134, 135, 136, 137, 138, 139, 140],
     ),
 ]

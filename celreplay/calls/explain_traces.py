@@ -133,9 +133,8 @@ def warnings(facts: Facts) -> Reason:
 
 
 def revision(facts: Facts) -> Reason:
-    """All rows of the call."""
-    seqs = [seq for seq, row in enumerate(facts.rows) if row.uniqueid in facts.story.ids]
-    return Reason(f"a hash of the {len(seqs)} rows of the call", seqs)
+    """All rows of the group."""
+    return Reason(f"a hash of the {len(facts.rows)} rows that belong together", list(range(len(facts.rows))))
 
 
 def custom(facts: Facts) -> Reason:

@@ -56,7 +56,7 @@ _facts = attrgetter(
     ),
     *("peer", "extra"),
 )
-INTERPRETER_VERSION = 2
+INTERPRETER_VERSION = 3
 """Grows whenever the same rows give another Call than before."""
 
 
@@ -76,13 +76,14 @@ def stories_of(
         return []
     parties = identify(scene, rules)
     stories = [tell(scene, parties, family) for family in families_of(scene, parties, rules)]
-    calls = [_call(story, rules, complete=complete) for story in stories]
+    revision = _revision(scene.rows)
+    calls = [_call(story, rules, revision, complete=complete) for story in stories]
     if rules.numbers != NO_PLAN:
         calls = [in_plan(call, rules.numbers) for call in calls]
     return list(zip(stories, calls, strict=True))
 
 
-def _call(story: Story, rules: PbxRules, *, complete: bool) -> Call:
+def _call(story: Story, rules: PbxRules, revision: str, *, complete: bool) -> Call:
     disposition = verdict_on(story).disposition
     dialed = dialed_number(story)
     direction = direction_of(story, dialed, rules)
@@ -122,7 +123,7 @@ def _call(story: Story, rules: PbxRules, *, complete: bool) -> Call:
         userfield=_first_text([channel.userfield for channel in (caller.channel, *story.channels)]),
         complete=complete and is_complete(story),
         warnings=warnings_of(story, complete=complete),
-        revision=_revision(story),
+        revision=revision,
         custom=custom_of(story, rules.user_events) if rules.user_events else {},
     )
 
@@ -137,7 +138,7 @@ def _first_text(texts: Sequence[str]) -> str | None:
     return next((text for text in texts if text), None)
 
 
-def _revision(story: Story) -> str:
-    """A hash of what the rows say: not of how they were read, numbered, or written twice."""
-    rows = dict.fromkeys(_facts(row) for row in story.scene.rows if row.uniqueid in story.ids)
-    return hashlib.blake2b(msgspec.msgpack.encode(list(rows)), digest_size=12).hexdigest()
+def _revision(rows: Sequence[CelEvent]) -> str:
+    """A hash of what the rows of a group say: not of how they were read or numbered, nor of which of them
+    belong to which of its calls, where the config has a part in that."""
+    return hashlib.blake2b(msgspec.msgpack.encode([_facts(row) for row in rows]), digest_size=12).hexdigest()
