@@ -65,8 +65,9 @@ ONLY_IN = {
 
 LONGEST_MODULE = 250
 LONGEST_FUNCTION = 55
-LONGER = {"celreplay/store/base.py": 420}
-"""The seam of the store is one Protocol and the records it speaks in: fields and their meaning, no code."""
+LONGER = {"celreplay/store/base.py": 420, "celreplay/store/sqlite/store.py": 280}
+"""The seam of the store is one Protocol and the records it speaks in: fields and their meaning, no code. Its
+implementation has one short method for each of the Protocol's, which hands the work to the module that does it."""
 
 
 def tree_of(module: str) -> ast.Module:

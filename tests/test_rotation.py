@@ -138,7 +138,7 @@ async def test_a_change_while_nobody_read_is_noticed_even_behind_the_old_place(
     place = watch.tail.position.id or 0
     await watch.stop()
     await change(watch.table)
-    calls = []
+    calls: list[CapturedCall] = []
     while len(calls) < 4 or len(await watch.table.ids()) <= place:
         await watch.clock.sleep(60)
         calls.append(await watch.happens(OTHERS[1 + len(calls)]))

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 from celreplay.calls.model import Call
-from celreplay.errors import StoreError
 from celreplay.retention import RetentionConfig
 from celreplay.store.base import (
     Claim,
@@ -24,7 +23,17 @@ from celreplay.store.base import (
 )
 from celreplay.store.records import AttemptRecord, DeliveryPage, DeliveryRecord, Place, Rebuilt, Wanted
 from celreplay.store.retention import Forgotten
-from celreplay.store.sqlite import asking, byhand, check, listing, queueing, replays, retention, schema
+from celreplay.store.sqlite import (
+    asking,
+    byhand,
+    check,
+    listing,
+    queueing,
+    renaming,
+    replays,
+    retention,
+    schema,
+)
 from celreplay.store.sqlite import claims as claiming
 from celreplay.store.sqlite.asking import Patience
 from celreplay.store.sqlite.errors import store_error
@@ -87,7 +96,7 @@ class SqliteStore:
     async def set_pbx_name(self, name: str) -> None:
         """Calls and deliveries move to the new name with the store. Raises StoreError while deliveries are in
         doubt: the CRM knows them by the old name."""
-        await self._writer.run(lambda connection: _rename(connection, name, str(self.path)))
+        await self._writer.run(lambda connection: renaming.rename(connection, name, str(self.path)))
         self._system = name
 
     async def once(self, what: str, *, now: int) -> bool:
@@ -245,14 +254,3 @@ class SqliteStore:
 
     async def _execute(self, name: str, values: Mapping[str, object]) -> None:
         await self._writer.run(lambda connection: connection.execute(SQL[name], dict(values)).close())
-
-
-def _rename(connection: sqlite3.Connection, name: str, path: str) -> None:
-    old = asking.meta(connection, "pbx_name")
-    if old is not None and old != name:
-        if connection.execute(SQL["in_doubt"]).fetchone()["n"]:
-            hint = "let celreplay run under the old name until they are settled, then rename"
-            raise StoreError(f"store {path}: deliveries are in doubt under the name {old}", hint=hint)
-        for statement in ("rename_deliveries", "rename_keys", "rename_calls", "rename_aliases"):
-            connection.execute(SQL[statement], {"name": name, "old": old})
-    connection.execute(SQL["set_meta"], {"key": "pbx_name", "value": name})
