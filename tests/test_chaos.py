@@ -58,6 +58,9 @@ def test_an_internal_call_may_be_left_out_if_it_says_so() -> None:
     assert counts(judge(world(arrival("1.1", 101), calls=optional, explained=said))) == (0, 0, 0, 0)
     assert counts(judge(world(arrival("1.1", 101), calls=optional))) == (1, 0, 0, 0)
     assert counts(judge(world(arrival("1.1", 101), explained=said))) == (1, 0, 0, 0)
+    for skipped, expected in ((1, 0), (0, 1), (2, 1)):
+        verdict = judge(world(arrival("1.1", 101), calls=optional, waiting={"skipped": skipped}))
+        assert len(verdict.lost) == expected
 
 
 def test_calls_of_the_past_are_lost_only_if_somebody_asked_for_them() -> None:
@@ -101,6 +104,14 @@ def test_a_disk_that_is_full_makes_forgotten_too() -> None:
     requests = arrival("1.1", 101), arrival("1.1", 125), arrival("2.1", 131)
     for full, free, expected in ((95.0, 105.0, 0), (103.5, 105.0, 1), (90.0, 98.0, 1)):
         events = [Event(full, "disk-full"), Event(free, "disk-free")]
+        assert len(judge(world(*requests, events=events)).doubled) == expected
+
+
+def test_a_daemon_that_stood_still_may_have_missed_the_answer() -> None:
+    """It came while the process was frozen: when that goes on, its time-out is over."""
+    requests = arrival("1.1", 101), arrival("1.1", 105), arrival("2.1", 111)
+    for freeze, expected in ((101.5, 0), (103.5, 1)):
+        events = [Event(freeze, "freeze"), Event(freeze + 1, "thaw")]
         assert len(judge(world(*requests, events=events)).doubled) == expected
 
 

@@ -1,6 +1,6 @@
 """`make chaos`: run the scenarios, three at a time, each in a process of its own, and print one table.
 
-    python -m chaos [--short] [--seed TEXT] [--only NAME]… [--keep]
+    python -m chaos [--short] [--seed TEXT] [--only NAME]… [--cel KIND] [--keep]
 
 Exit code 0: no call was lost, none doubled that need not have been, none out of order. Else 1, and everything that
 happened stays in the folder whose name is printed.
@@ -16,11 +16,12 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from chaos.play import play
 from chaos.report import Result, result_of, table
-from chaos.scenarios import LONG, SHORT, Scenario
+from chaos.scenarios import LONG, SABOTAGES, SHORT, Scenario
 from chaos.stores import NoDiskError
 
 _SKIPPED = 77
@@ -35,9 +36,15 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=[scenario.name for scenario in LONG])
     parser.add_argument("--keep", action="store_true", help="keep the ledgers and logs of a good run too")
     parser.add_argument("--at-once", type=int, default=3, help="scenarios at a time")
+    parser.add_argument(
+        "--cel", choices=["postgresql", "mariadb", "sqlite"], help="instead of the scenario's own"
+    )
+    parser.add_argument("--sabotage", choices=SABOTAGES, help="spoil the run on purpose: it must find faults")
     parser.add_argument("--folder", type=Path, help="(inner) play the one scenario of --only here")
     options = parser.parse_args()
     chosen = [s for s in (SHORT if options.short else LONG) if not options.only or s.name in options.only]
+    changed = {"cel": options.cel, "sabotage": options.sabotage}
+    chosen = [replace(scenario, **{name: new for name, new in changed.items() if new}) for scenario in chosen]
     if options.folder:
         return _one(chosen[0], options.seed, options.folder)
     return _all(chosen, options)
@@ -84,6 +91,7 @@ def _process(scenario: Scenario, options: argparse.Namespace, folder: Path) -> i
     folder.mkdir()
     words = [sys.executable, "-m", "chaos", "--only", scenario.name, "--seed", options.seed]
     words += ["--folder", str(folder), *["--short"] * options.short]
+    words += [f"--{name}={value}" for name in ("cel", "sabotage") if (value := getattr(options, name))]
     if scenario.full_disks and os.geteuid() != 0 and shutil.which("unshare"):
         words = ["unshare", "--map-root-user", "--mount", *words]
     log = folder / "driver.log"

@@ -48,17 +48,21 @@ def judge(world: World) -> Verdict:
 
 
 def _lost(world: World) -> list[Fault]:
-    """A call that the CRM never took. One that reached nobody outside may be left out, if `explain` says so."""
+    """A call that the CRM never took. One that reached nobody outside may be left out, if celreplay says so."""
     taken = {request.linkedid for request in world.requests if request.committed is not None}
+    absent = [call for call in world.calls if call.linkedid not in taken and _asked_for(world, call)]
+    optional = sum(call.optional for call in absent)
     return [
         Fault(call.linkedid, f"lost: {call.kind}: {_known(world, call)}")
-        for call in world.calls
-        if call.linkedid not in taken and not _left_out(world, call) and _asked_for(world, call)
+        for call in absent
+        if not (call.optional and _left_out(world, call, optional))
     ]
 
 
-def _left_out(world: World, call: Call) -> bool:
-    return call.optional and world.explained.get(call.linkedid, {}).get("state") == "skipped"
+def _left_out(world: World, call: Call, absent: int) -> bool:
+    """By `explain`; or `status` counts as many skipped as are missing, and not one call more can have been lost."""
+    said = world.explained.get(call.linkedid)
+    return said["state"] == "skipped" if said else world.waiting.get("skipped") == absent
 
 
 def _asked_for(world: World, call: Call) -> bool:
@@ -98,7 +102,7 @@ def _sent_twice(world: World, before: Request, request: Request) -> str:
 
 
 def _forgotten(world: World, request: Request) -> bool:
-    """Was the daemon killed, or its disk full, before it can have written the answer down?"""
+    """Was the daemon killed or frozen, or its disk full, before it can have written the answer down?"""
     if world.probeable:
         return True  # what was forgotten is asked about, so the other rule judges it
     assert request.answered is not None
@@ -108,11 +112,10 @@ def _forgotten(world: World, request: Request) -> bool:
     begin = request.arrived - world.lag
     if any(begin <= moment <= end for moment in world.moments("kill", "exit")):
         return True
-    full = sorted(world.moments("disk-full"))
-    free = sorted(world.moments("disk-free"))
     return any(
         begin <= end and request.arrived <= until + world.settle
-        for begin, until in zip(full, [*free, float("inf")], strict=False)
+        for ill, well in (("disk-full", "disk-free"), ("freeze", "thaw"))
+        for begin, until in world.spans(ill, well)
     )
 
 

@@ -70,7 +70,7 @@ def delayed(world: World) -> list[tuple[str, str]]:
         if not request.forced and request.linkedid not in history:
             strands[request.strand].append(request)
             firsts.setdefault(request.linkedid, request)
-    down = sorted(world.moments("kill", "term", "exit", "start", "ready"))
+    down = sorted(world.moments("kill", "term", "exit", "start", "ready", "freeze", "thaw"))
     found = []
     for call in world.calls:
         first = firsts.get(call.linkedid)

@@ -45,6 +45,13 @@ class Play:
         self.crm = Crm(folder, f"{seed} {scenario.name}", scenario.timeout, scenario.late, self.events)
         self.store = folder / "store"
         self.daemon = Daemon(folder, self._options(), self.events)
+        self.daemon.after_kill = self._forget
+
+    def _forget(self) -> None:
+        """The sabotage of a kill: the disk has lost what it had said to be written."""
+        gone = {"lost-store": "store.sqlite*", "lost-wal": "store.sqlite-*"}.get(self.scenario.sabotage)
+        for file in self.store.glob(gone) if gone else ():
+            file.unlink()
 
     def _options(self) -> dict[str, Any]:
         scenario = self.scenario
@@ -57,7 +64,7 @@ class Play:
             "workers": scenario.workers,
             "schedule": list(scenario.schedule),
         }
-        if scenario.probeable:
+        if scenario.probeable and scenario.sabotage != "unasked":
             connector["lookup_url"] = f"{self.crm.url}/{{webhook_id}}"
         return {
             "pbx": {"name": "chaos", "timezone": ZONE},

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class Daemon:
         self.events = events
         self.port = free_port()
         self.process: asyncio.subprocess.Process | None = None
+        self.after_kill: Callable[[], None] = lambda: None
         api = {"port": self.port, "users": {USER: PASSWORD}}
         self.config.write_text(json.dumps(options | {"api": api, "log": {"format": "json"}}))
         self.config.chmod(0o600)
@@ -89,6 +91,18 @@ class Daemon:
         else:
             self.events.write("exit", code=process.returncode, early=False)
         self.process = None
+        if what == "kill":
+            self.after_kill()
+
+    async def freeze(self, seconds: float) -> None:
+        """Stand still, as a virtual machine does that is moved: its clock goes on meanwhile."""
+        if self.process is None or self.process.returncode is not None:
+            return
+        self.events.write("freeze")
+        self.process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+        self.process.send_signal(signal.SIGCONT)
+        self.events.write("thaw")
 
     async def command(self, *words: str, patience: float = 120.0) -> tuple[int, str]:
         """Another command of the CLI beside it: exit code and stdout."""

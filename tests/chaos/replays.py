@@ -51,6 +51,9 @@ class Replays:
             if status == 202:
                 self.events.write("asked", query=query, replay=answer["replay"])
                 return int(answer["replay"])
+            if status == 400 and answer["error"]["code"] == "before_live_reading":
+                self.events.write("refused-once", query=query)
+                continue
             if status not in (0, 503):
                 raise RuntimeError(f"read_call?{query}: {status} {answer}")
             await asyncio.sleep(0.2)

@@ -27,12 +27,18 @@ class Scenario:
     timeout: float = 1.5
     probe_after: float = 1.0
     workers: int = 4
+    sabotage: str = ""
+    """One of SABOTAGES, or nothing."""
 
     @property
     def late(self) -> float:
         """The CRM takes a call at most so long after its connection was cut."""
         return 0.9 * self.probe_after
 
+
+SABOTAGES = ("unasked", "lost-store", "lost-wal")
+"""What must make a run fail, so that it is seen to be able to: the CRM is never asked although it could be; with each
+kill the whole store is gone, or what was committed last."""
 
 LONG = (
     Scenario(

@@ -89,6 +89,10 @@ class World:
     def moments(self, *what: str) -> list[float]:
         return [event.t for event in self.events if event.what in what]
 
+    def spans(self, begin: str, end: str) -> list[tuple[float, float]]:
+        """(from, until) of what lasts; without an end, for ever."""
+        return list(zip(self.moments(begin), [*self.moments(end), float("inf")], strict=False))
+
 
 def requests_of(lines: Iterable[Line]) -> list[Request]:
     """The CRM's ledger put together: one request for each arrival."""
