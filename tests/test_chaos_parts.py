@@ -51,7 +51,8 @@ def test_a_call_keeps_its_form_at_another_moment_and_number() -> None:
         assert abs(born - moments[0]) < 1.5
         cells = {cell for _, row in happening.rows for cell in row.values()}
         assert {truth.linkedid for truth in happening.truths} <= cells
-        assert {truth.number for truth in happening.truths} - {""} <= cells
+        text = " ".join(cells)
+        assert all(truth.number in text for truth in happening.truths)
 
 
 def test_captures_that_show_the_same_rows_are_one_kind_with_two_calls() -> None:

@@ -11,13 +11,12 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("a", encoding="utf-8")
 
     def write(self, kind: str, **facts: Any) -> float:
         """Append one line; the moment it carries, UNIX seconds."""
         moment = time.time()
-        self._file.write(json.dumps({"t": round(moment, 4), "kind": kind, **facts}) + "\n")
-        self._file.flush()
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"t": round(moment, 4), "kind": kind, **facts}) + "\n")
         return moment
 
 
