@@ -140,6 +140,7 @@ async def _api(parts: Parts) -> AsyncIterator[list[str]]:
     )
     app = make_app(
         parts.services,
+        parts.deliveries,
         auth,
         readers={name for name, account in accounts.items() if account.role == "read"},
         zone=zone_named(parts.config.pbx.timezone),

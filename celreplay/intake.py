@@ -49,11 +49,12 @@ class Intake:
         return calls
 
     def finished(self, groups: Iterable[Group], wish: Wish, now: int) -> list[FinishedCall]:
-        """The calls of the groups with one delivery for each connector."""
-        return [
-            FinishedCall(call=call, deliveries=self._deliveries(call, wish, now))
-            for call in self.calls(groups)
-        ]
+        """The calls of the groups, each as `wished`."""
+        return [self.wished(call, wish, now) for call in self.calls(groups)]
+
+    def wished(self, call: Call, wish: Wish, now: int) -> FinishedCall:
+        """A call with one delivery for each connector."""
+        return FinishedCall(call=call, deliveries=self._deliveries(call, wish, now))
 
     def _deliveries(self, call: Call, wish: Wish, now: int) -> Sequence[NewDelivery]:
         reason = skip_reason(call)

@@ -15,6 +15,7 @@ from celreplay.connectors.base import Connector
 from celreplay.connectors.http import HttpDriver
 from celreplay.connectors.options import DeliveryOptions
 from celreplay.connectors.table import build
+from celreplay.deliveries import Deliveries
 from celreplay.delivery.workers import Deliverer
 from celreplay.errors import StoreError
 from celreplay.health import Health
@@ -46,6 +47,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     deliverer: Deliverer
     keeper: Keeper
     services: Services
+    deliveries: Deliveries
 
 
 def open_source(config: Config) -> CelSource:
@@ -112,6 +114,9 @@ async def parts_of(config: Config, *, rename: bool = False) -> AsyncIterator[Par
             deliverer=Deliverer(store, connectors, driver, clock, options, config.delivery),
             keeper=Keeper(store, clock, config.retention),
             services=services,
+            deliveries=Deliveries(
+                source=source, store=store, intake=intake, connectors=connectors, clock=clock
+            ),
         )
 
 

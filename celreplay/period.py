@@ -57,6 +57,17 @@ def parse_period(start_date: str, end_date: str | None, *, zone: ZoneInfo, now: 
     return Period(start, end)
 
 
+def parse_edges(
+    since: str | None, until: str | None, *, zone: ZoneInfo, now: int
+) -> tuple[int | None, int | None]:
+    """`since` and `until` in the same forms, each of them optional: [since, until), None = open."""
+    start = None if since is None else _edge("since", since, zone, now, is_end=False)
+    end = None if until is None else _edge("until", until, zone, now, is_end=True)
+    if start is not None and end is not None and end <= start:
+        raise BadRequestError(f"nothing lies between since {since} and until {until}", parameter="until")
+    return start, end
+
+
 def _why_empty(start_date: str, end_date: str, start: int, end: int) -> str:
     if end < start:
         return (

@@ -22,6 +22,7 @@ from celreplay.config import Secret
 from celreplay.connectors.base import Connector
 from celreplay.connectors.table import build
 from celreplay.connectors.webhook import WebhookOptions
+from celreplay.deliveries import Deliveries
 from celreplay.demo.data import captured_calls, create_table, write_rows
 from celreplay.health import Health
 from celreplay.intake import Intake
@@ -80,8 +81,12 @@ class Door:
         )
         stack.push_async_callback(services.aclose)
         auth = DigestAuth({"login": "password", "reader": "password"}, algorithms=algorithms)
+        self.deliveries = Deliveries(
+            source=source, store=self.store, intake=intake, connectors=_connectors(), clock=self.clock
+        )
         app = make_app(
             services,
+            self.deliveries,
             auth,
             zone=MOSCOW,
             clock=self.clock,
@@ -617,6 +622,7 @@ def test_the_document_lists_every_route(request: pytest.FixtureRequest) -> None:
     text = (request.config.rootpath / "docs" / "api.md").read_text(encoding="utf-8")
     app = make_app(
         None,  # type: ignore[arg-type]  # no handler runs
+        None,  # type: ignore[arg-type]
         DigestAuth({}),
         zone=MOSCOW,
         clock=FakeClock(),

@@ -36,8 +36,9 @@ def options() -> Iterator[tuple[str, str]]:
     for name in COMMANDS:
         command = cli.get_command(context, name)
         assert command is not None
-        for parameter in command.params:
-            yield name, max(parameter.opts, key=len)
+        for one in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+            for parameter in one.params:
+                yield name, max(parameter.opts, key=len)
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
@@ -82,6 +83,7 @@ def routes() -> list[tuple[str, str]]:
     zone = zone_named("UTC")
     app: web.Application = make_app(
         None,  # type: ignore[arg-type]  # no request is made
+        None,  # type: ignore[arg-type]
         DigestAuth({}),
         zone=zone,
         clock=None,  # type: ignore[arg-type]

@@ -20,16 +20,20 @@ LAYERS: list[set[str]] = [
     {"cel"},
     {"calls"},
     {"sources", "store", "connectors"},
-    {"intake", "lookup", "following"},
+    {"choices", "intake", "lookup", "following", "rebuilding"},
     {"tail", "replay", "delivery", "keeping"},
-    {"services"},
+    {"services", "deliveries"},
     {"parts"},
     {"api"},
     {"daemon"},
     {"cli", "demo", "__main__"},
 ]
 """Lowest first. A module imports from lower layers and from itself."""
-TOGETHER = [GROUND, {"intake", "lookup", "following"}, {"cli", "demo", "__main__"}]
+TOGETHER = [
+    GROUND,
+    {"choices", "intake", "lookup", "following", "rebuilding"},
+    {"cli", "demo", "__main__"},
+]
 """Layers whose members may import one another. Elsewhere siblings see only each other's seam, `base`."""
 
 PURE = re.compile(

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from celreplay.api.connections import Gate
+from celreplay.api.deliveries import DeliveryRoutes
 from celreplay.api.digest import DigestAuth
 from celreplay.api.guard import (
     HEALTH_PATH,
@@ -18,6 +19,7 @@ from celreplay.api.guard import (
 )
 from celreplay.api.replays import BODY_TIMEOUT, Replays
 from celreplay.clock import Clock
+from celreplay.deliveries import Deliveries
 from celreplay.services import Services
 from celreplay.units import Network
 
@@ -28,6 +30,7 @@ _REPLAY = "/pbx/replays/{id:[0-9]{1,18}}"
 
 def make_app(
     services: Services,
+    deliveries: Deliveries,
     auth: DigestAuth,
     *,
     zone: ZoneInfo,
@@ -42,6 +45,7 @@ def make_app(
     type, `readers` the users that may look only, `allowed` the networks that are let in (none: all), `gate`
     what stands before the ports, `body_timeout` the seconds a client has to send its body."""
     replays = Replays(services, zone=zone, clock=clock, body_timeout=body_timeout)
+    routes = DeliveryRoutes(deliveries, zone=zone, clock=clock, body_timeout=body_timeout)
     app = web.Application(
         middlewares=[
             (gate or Gate()).timed,
@@ -62,6 +66,10 @@ def make_app(
             web.get("/pbx/replays", replays.list),
             web.get(_REPLAY, replays.show),
             web.delete(_REPLAY, replays.cancel),
+            web.get("/pbx/deliveries", routes.list),
+            web.get("/pbx/deliveries/{id:[0-9]{1,18}}", routes.show),
+            web.post("/pbx/deliveries/retry", routes.retry),
+            web.post("/pbx/deliveries/discard", routes.discard),
             web.get(HEALTH_PATH, replays.healthz),
         ]
     )

@@ -13,6 +13,8 @@ from celreplay.errors import BadRequestError
 MAX_FIELDS = 20_000
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
+_LARGEST_LIST = 1000
+_SWITCH = {"0": False, "1": True, "false": False, "true": True}
 Parameters = Mapping[str, Sequence[str]]
 """Name → its values in order; `id` may have several."""
 
@@ -51,6 +53,26 @@ def single(parameters: Parameters, name: str) -> str | None:
     if len(values) != 1:
         raise BadRequestError(f"{name} stands {len(values)} times; give it once", parameter=name)
     return values[0]
+
+
+def limit_of(parameters: Parameters) -> int:
+    """How long a list may be: `limit`, 1 to 1000, without it 100."""
+    value = single(parameters, "limit")
+    if value is None:
+        return 100
+    if not (value.isascii() and value.isdigit() and 1 <= int(value[:9]) <= _LARGEST_LIST):
+        raise BadRequestError(f"limit must be 1 to {_LARGEST_LIST}, not {value[:40]!r}", parameter="limit")
+    return int(value)
+
+
+def switch(parameters: Parameters, name: str) -> bool:
+    """`0`, `1`, `true` or `false`; without it false."""
+    value = single(parameters, name)
+    if value is None:
+        return False
+    if value not in _SWITCH:
+        raise BadRequestError(f"{name} must be 0 or 1, not {value[:40]!r}", parameter=name)
+    return _SWITCH[value]
 
 
 def _pairs(text: str, where: str) -> list[tuple[str, str]]:

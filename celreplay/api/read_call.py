@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from celreplay.api.parameters import Parameters, refuse_unknown, single
+from celreplay.api.parameters import Parameters, refuse_unknown, single, switch
 from celreplay.errors import BadRequestError
 from celreplay.period import Period, parse_period
 from celreplay.services import ReplayRequest
@@ -18,7 +18,6 @@ _KNOWN = ("id", "start_date", "end_date", "force", "dry_run", "connector", "wait
 _LONGEST_ID = 149  # AST_MAX_PUBLIC_UNIQUEID of Asterisk's channel.h
 _CALL_ID = re.compile(r"(?:[^,\x00-\x1f\x7f\ud800-\udfff]+-)?[0-9]{1,20}\.[0-9]{1,20}")
 _SECONDS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3})?")
-_SWITCH = {"0": False, "1": True, "false": False, "true": True}
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,9 +44,9 @@ def parse(parameters: Parameters, *, user: str, zone: ZoneInfo, now: int) -> Ask
             ids=ids,
             period=period,
             force=_force(parameters),
-            dry_run=_switch(parameters, "dry_run"),
-            connector=_connector(parameters),
-            mark_delivered=_switch(parameters, "mark_delivered"),
+            dry_run=switch(parameters, "dry_run"),
+            connector=connector_of(parameters),
+            mark_delivered=switch(parameters, "mark_delivered"),
             requested_by=f"api:{user}",
         ),
         wait=_wait(parameters),
@@ -94,16 +93,8 @@ def _force(parameters: Parameters) -> Force | None:
     return Force(value)
 
 
-def _switch(parameters: Parameters, name: str) -> bool:
-    value = single(parameters, name)
-    if value is None:
-        return False
-    if value not in _SWITCH:
-        raise BadRequestError(f"{name} must be 0 or 1, not {value[:40]!r}", parameter=name)
-    return _SWITCH[value]
-
-
-def _connector(parameters: Parameters) -> str | None:
+def connector_of(parameters: Parameters) -> str | None:
+    """The name of a connector; None where all are meant."""
     value = single(parameters, "connector")
     if value is not None and not value.strip():
         raise BadRequestError("connector is empty", parameter="connector")

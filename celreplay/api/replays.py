@@ -8,17 +8,16 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from celreplay.api.answers import not_found_body, replay_body, replay_url, view_body
+from celreplay.api.asking import parameters_of
 from celreplay.api.errors import answer, refusal
 from celreplay.api.guard import authenticated_user
-from celreplay.api.parameters import Parameters, read_parameters, refuse_unknown, single
+from celreplay.api.parameters import Parameters, limit_of, refuse_unknown
 from celreplay.api.read_call import Asked, parse
 from celreplay.clock import Clock
-from celreplay.errors import BadRequestError
 from celreplay.services import ReplayView, Services
 
 BODY_TIMEOUT = 20.0
 """Seconds a client has to send its body (status 408)."""
-_LARGEST_LIST = 1000
 
 
 class Replays:
@@ -49,7 +48,7 @@ class Replays:
         """The latest replays, newest first."""
         parameters = await self._parameters(request)
         refuse_unknown(parameters, ("limit",))
-        replays = await self._services.replays(_limit(parameters))
+        replays = await self._services.replays(limit_of(parameters))
         return answer({"replays": [replay_body(replay) for replay in replays]})
 
     async def show(self, request: web.Request) -> web.Response:
@@ -73,9 +72,7 @@ class Replays:
         return answer(body, HTTPStatus.OK if report.ok else HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def _parameters(self, request: web.Request) -> Parameters:
-        body = await _body(request, self._body_timeout)
-        query = request.raw_path.partition("?")[2]
-        return read_parameters(query, request.headers.get("Content-Type", ""), body)
+        return await parameters_of(request, self._body_timeout)
 
     async def _waited(self, asked: Asked, view: ReplayView) -> ReplayView:
         """The replay when it has ended, the client's patience is over, or the daemon stops."""
@@ -89,31 +86,6 @@ class Replays:
         finally:
             ended.cancel()
             stopping.cancel()
-
-
-async def _body(request: web.Request, timeout: float) -> bytes:  # noqa: ASYNC109 - the client's time, not the caller's
-    if not request.can_read_body:
-        return b""
-    if request.method in {"GET", "HEAD", "DELETE"}:
-        raise BadRequestError(
-            f"a {request.method} has no body: use the query, or POST", code="unexpected_body"
-        )
-    try:
-        async with asyncio.timeout(timeout):
-            return await request.read()
-    except TimeoutError:
-        raise web.HTTPRequestTimeout from None
-    except web.RequestPayloadError:
-        raise BadRequestError("the body is broken: it is not encoded as its headers say") from None
-
-
-def _limit(parameters: Parameters) -> int:
-    value = single(parameters, "limit")
-    if value is None:
-        return 100
-    if not (value.isascii() and value.isdigit() and 1 <= int(value[:9]) <= _LARGEST_LIST):
-        raise BadRequestError(f"limit must be 1 to {_LARGEST_LIST}, not {value[:40]!r}", parameter="limit")
-    return int(value)
 
 
 def _is_local(address: str | None) -> bool:

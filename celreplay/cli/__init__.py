@@ -22,6 +22,7 @@ COMMANDS = {
     "calls": "Print calls as celreplay understands them. Delivers nothing.",
     "replay": "Process calls again, by id or by period.",
     "status": "Show where reading and delivering stand.",
+    "deliveries": "Show deliveries; send dead ones again, or take them off the list.",
     "explain": "Show why a call is what it is, and where it stands at each CRM.",
     "capture": "Write a call, without its people, as a test case.",
     "check-config": "Check a config file and show what was understood.",
