@@ -172,7 +172,7 @@ class Deliveries:
         after: Place | None = None
         while True:
             page: DeliveryPage = await self._store.list_deliveries(wanted, after=after, limit=_PAGE)
-            yield page.deliveries
+            yield [record for record in page.deliveries if record.delivery_id]  # 0: only its key is kept
             after = page.after
             if after is None:
                 return

@@ -37,8 +37,8 @@ def options() -> Iterator[tuple[str, str]]:
         command = cli.get_command(context, name)
         assert command is not None
         for one in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
-            for parameter in one.params:
-                yield name, max(parameter.opts, key=len)
+            named = (parameter for parameter in one.params if isinstance(parameter, click.Option))
+            yield from ((name, max(parameter.opts, key=len)) for parameter in named)
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))

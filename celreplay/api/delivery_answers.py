@@ -20,9 +20,10 @@ def list_body(page: Listed) -> dict[str, Any]:
 def delivery_body(view: DeliveryView) -> dict[str, Any]:
     """A delivery without its journal."""
     record = view.record
+    id_ = record.delivery_id or None  # 0: so old that only its key is kept
     return {
-        "id": record.delivery_id,
-        "url": f"/pbx/deliveries/{record.delivery_id}",
+        "id": id_,
+        "url": None if id_ is None else f"/pbx/deliveries/{id_}",
         "connector": record.connector,
         "linkedid": record.linkedid,
         "part": record.part,
