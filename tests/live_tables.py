@@ -5,9 +5,10 @@ import itertools
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import pymysql
@@ -51,6 +52,8 @@ class Table:
     def __init__(self, kind: str, url: str) -> None:
         self.kind, self.url = kind, url
         self.server = kind.partition("-")[0]
+        self.zone = ZoneInfo("UTC")
+        """Of the local times that are written."""
 
     @classmethod
     async def made(cls, kind: str, request: pytest.FixtureRequest, folder: Path) -> "Table":
@@ -145,7 +148,7 @@ class Table:
         if self.server == "sqlite":
             return row[place]
         if place == _TIME:
-            return datetime.fromtimestamp(float(row[place]), UTC).replace(tzinfo=None)
+            return datetime.fromtimestamp(float(row[place]), self.zone).replace(tzinfo=None)
         return int(row[place] or 3) if place == _AMAFLAGS else row[place]
 
     async def write(self, rows: Sequence[Row], ids: Sequence[int] = (), table: str = "cel") -> None:
@@ -184,10 +187,10 @@ class Table:
 class Watch:
     """A tail over a table, with a store and a connector; started anew at will."""
 
-    def __init__(self, table: Table, folder: Path) -> None:
+    def __init__(self, table: Table, folder: Path, *, now: float = NOW) -> None:
         self.table = table
         self.store_file = folder / "store.sqlite"
-        self.clock = FakeClock(Instant(NOW * SECOND))
+        self.clock = FakeClock(Instant(round(now * SECOND)))
         self.store: SqliteStore
         self.tail: Tail
         self._open = False
@@ -195,7 +198,7 @@ class Watch:
     async def start(self, *, page: int = 2000, start: int | None = None) -> Tail:
         """As the daemon does."""
         self.store = SqliteStore.open(self.store_file, system="pbx1")
-        self.source = source_of(self.table.url, timezone="UTC")
+        self.source = source_of(self.table.url, timezone=self.table.zone.key)
         options = TailOptions(grace=GRACE, stale_after=STALE, page=page, start=start)
         intake = Intake(RULES, {"crm": FakeConnector()})
         self.tail = Tail(self.source, self.store, intake, self.clock, Health(), options)
@@ -243,7 +246,7 @@ class Watch:
             await self.table.execute(f"CREATE TABLE {quiet} LIKE cel")
         ids = () if self.table.kind in WITHOUT_ID else range(1, 1 + sum(len(call.rows) for call in calls))
         await self.table.write([row for call in calls for row in call.rows], ids, quiet)
-        source = source_of(self.table.url, table=quiet, timezone="UTC")
+        source = source_of(self.table.url, table=quiet, timezone=self.table.zone.key)
         rows = await source.rows_of([call.linkedid for call in calls])
         await source.aclose()
         found = Intake(RULES, {}).calls(groups_of(rows))
