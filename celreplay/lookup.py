@@ -24,9 +24,13 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     stale_after: float = 28_800.0
 
     def is_finished(self, group: Group, now: int) -> bool:
-        """True for a group that has ended and had time for late rows, or that nobody will end any more."""
+        """True for a group that has ended and had time for late rows, or that nobody will end any more.
+
+        How long ago it ended cannot be told where the PBX's clock is ahead: then that it has is enough."""
         quiet = (now - max(row.eventtime for row in group.events)) / SECOND
-        return quiet >= (self.grace if group.ended else self.stale_after)
+        if group.ended:
+            return quiet >= self.grace or quiet < 0
+        return quiet >= self.stale_after
 
 
 class GroupPage(msgspec.Struct, frozen=True, kw_only=True):

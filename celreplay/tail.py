@@ -8,6 +8,7 @@ import structlog
 
 from celreplay.cel.events import EventType
 from celreplay.cel.grouping import Group, Grouper, groups_of, is_from_before
+from celreplay.cel.systems import SET_SYSTEMNAME, born_twice
 from celreplay.clock import Clock, SteadyTime
 from celreplay.errors import CelreplayError, StoreError
 from celreplay.following.base import Page
@@ -143,6 +144,9 @@ class Tail:
             open_keys=self._grouper.open_keys(),
             live_since=self._live_since,
         )
+        for group in groups:
+            if twice := born_twice(group.events):
+                _log.warning("tail.two_systems", uniqueids=twice[:4], hint=SET_SYSTEMNAME)
         calls = self._intake.finished(groups, Wish(), now)
         results = await self._store.save_calls(calls, now=now, reading=reading)
         for result in results:

@@ -104,3 +104,17 @@ async def test_ids_find_their_call_by_linkedid_and_by_any_uniqueid(source: CelSo
     other = next(row.uniqueid for row in group.events if row.uniqueid != row.linkedid)
     assert await groups_of_ids(source, [other]) == [group]
     assert await groups_of_ids(source, ["1000000000.1"]) == []
+
+
+async def test_a_call_that_ended_in_the_future_is_finished(tmp_path: Path) -> None:
+    """The PBX's clock is ahead: the call is not in progress until ours has caught up."""
+    path = tmp_path / "cel.sqlite"
+    create_table(path)
+    write_rows(path, CALLS[0].rows)
+    source = source_of(f"sqlite:///{path}")
+    hour_before = round(CALLS[0].times[0] * SECOND) - 3600 * SECOND
+    (group,) = await groups_of_ids(source, [CALLS[0].linkedid])
+    assert Settled().is_finished(group, hour_before)
+    write_rows(path, CALLS[1].rows[:4])
+    (group,) = await groups_of_ids(source, [CALLS[1].linkedid])
+    assert not Settled().is_finished(group, hour_before)

@@ -1,6 +1,7 @@
 """What was odd in the rows of a call, in words for the admin of the PBX. Pure."""
 
 from celreplay.calls.legs import Story
+from celreplay.cel.systems import SET_SYSTEMNAME, born_twice
 from celreplay.cel.timeline import anchored
 from celreplay.times import SECOND
 
@@ -44,6 +45,8 @@ def _said_of_rows(story: Story) -> list[str]:
         last = row.eventtime
         ambiguous = ambiguous or row.ambiguous
         broken += bool(row.extra) and row.extra[-1] != "}"
+    if twice := born_twice(rows):
+        found.append(f"two channels were born as {twice[0]}: {SET_SYSTEMNAME}")
     if broken:
         found.append(f"`extra` of {broken} rows is cut or broken: is the column too short?")
     if ambiguous and not anchored(rows):
