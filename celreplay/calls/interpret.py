@@ -139,6 +139,7 @@ def _first_text(texts: Sequence[str]) -> str | None:
 
 
 def _revision(rows: Sequence[CelEvent]) -> str:
-    """A hash of what the rows of a group say: not of how they were read or numbered, nor of which of them
-    belong to which of its calls, where the config has a part in that."""
-    return hashlib.blake2b(msgspec.msgpack.encode([_facts(row) for row in rows]), digest_size=12).hexdigest()
+    """A hash of what the rows of a group say: not of how they were read, numbered, or written twice, nor of
+    which of them belong to which of its calls, where the config has a part in that."""
+    facts = list(dict.fromkeys(_facts(row) for row in rows))
+    return hashlib.blake2b(msgspec.msgpack.encode(facts), digest_size=12).hexdigest()
