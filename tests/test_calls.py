@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import yaml
 from captures_io import FORMS, cases, events_of, forms_of, read_events, truth_of
-from truths import LIMITS, NO_CALL, differences, expected, limits_of, same, tolerance
+from truths import LIMITS, NO_CALL, differences, expected, limits_of, rules_of, same, tolerance
 
 from celreplay.calls.interpret import calls_of
 from celreplay.calls.model import Call, decode_call, encode
 from celreplay.calls.numbering import PbxRules
+from celreplay.cel.events import CelEvent
 from celreplay.cel.grouping import groups_of
 
-RULES = PbxRules(system="pbx")
 WITHOUT_ROWS = {case for limit in LIMITS if limit.field == NO_CALL for case in limit.cases}
 
 PAIRS = [
@@ -26,11 +26,16 @@ PAIRS = [
 ]
 
 
+def calls_in(events: list[CelEvent], rules: PbxRules) -> list[Call]:
+    """Every call of these rows."""
+    return [call for group in groups_of(events) for call in calls_of(group.events, rules)]
+
+
 @cache
 def call_of(case: str, form: str) -> Call:
     """The call of the truth's linkedid."""
     linkedid = truth_of(case)["linkedid"]
-    calls = [call for group in groups_of(events_of(case, form)) for call in calls_of(group.events, RULES)]
+    calls = calls_in(events_of(case, form), rules_of(case))
     (call,) = [call for call in calls if linkedid in call.linkedids]
     return call
 
@@ -70,6 +75,17 @@ def _words(text: str) -> str:
     return " ".join(text.replace("*", "").split())
 
 
+@pytest.mark.parametrize("folder", ["asterisk16-further"])
+def test_no_call_is_made_up(folder: str) -> None:
+    """The rows of these captures hold the calls of their truths and no other."""
+    known = {case: truth_of(case) for case in cases() if case.startswith(folder)}
+    linkedids = {truth["linkedid"] for truth in known.values()}
+    assert known
+    for case in known:
+        for call in calls_in(events_of(case, "sqlite"), rules_of(case)):
+            assert linkedids & set(call.linkedids), (case, call.linkedids)
+
+
 @pytest.mark.parametrize(("case", "form"), PAIRS)
 def test_hold_is_null_exactly_where_it_would_leave_no_trace(case: str, form: str) -> None:
     """Of the rows that only Asterisk 18 and later writes one is enough to know that there was no hold."""
@@ -86,8 +102,7 @@ def test_order_and_repetition_of_the_rows_change_nothing(case: str, form: str) -
     events = events_of(case, form)
     mixed = [*events, *events[::2]]
     Random(case + form).shuffle(mixed)  # noqa: S311 - a reproducible order
-    straight = [call for group in groups_of(events) for call in calls_of(group.events, RULES)]
-    again = [call for group in groups_of(mixed) for call in calls_of(group.events, RULES)]
+    straight, again = calls_in(events, rules_of(case)), calls_in(mixed, rules_of(case))
     assert sorted(again, key=_linkedid) == sorted(straight, key=_linkedid)
 
 
@@ -106,7 +121,7 @@ def test_an_unknown_number_leaves_no_call() -> None:
 def test_two_customers_joined_are_two_calls(form: str) -> None:
     """A merge gives each caller a call of its own, and neither claims the other's linkedid."""
     (group,) = groups_of(events_of("26-merged-1a", form))
-    first, second = calls_of(group.events, RULES)
+    first, second = calls_of(group.events, rules_of("26-merged-1a"))
     assert [first.caller.number, second.caller.number] == ["79261110001", "79261110002"]
     assert not set(first.linkedids) & set(second.linkedids)
     assert (first.transfers[0].to, second.transfers[0].to) == ("79261110002", "79261110001")

@@ -9,6 +9,7 @@ import yaml
 from captures_io import FORMS, truth_of
 
 from celreplay.calls.model import Call, LegKind, Transfer
+from celreplay.calls.numbering import PbxRules
 from celreplay.times import Instant
 
 NO_CALL = "call"
@@ -53,13 +54,18 @@ LIMITS = msgspec.convert(
 )
 
 
+def rules_of(case: str) -> PbxRules:
+    """What the config says about the PBX of a capture."""
+    return PbxRules(system="pbx", **truth_of(case).get("pbx", {}))
+
+
 def tolerance(case: str, form: str) -> float:
     """Seconds by which a time may differ: some forms hold whole seconds only."""
     return 1.0 if form == "freepbx" or ("dateformat" in case and form == "sqlite") else 0.2
 
 
 def expected(case: str) -> dict[str, Any]:
-    """The truth; a field that it does not tell is absent."""
+    """The truth; a field that it does not tell, or of which the contract says nothing, is absent."""
     truth = truth_of(case)
     started = _seconds(truth.get("start_time_pbx", truth["start_time"]))
     wait = truth["wait_seconds"]
@@ -101,7 +107,8 @@ def expected(case: str) -> dict[str, Any]:
     want |= {field: value for field, value in told.items() if value is not None}
     if truth["direction"] == "incoming":  # an extension's name is set in the PBX, of which no truth tells
         want["caller_name"] = truth["caller_name"]
-    return want
+    want |= truth.get("told", {})
+    return {field: value for field, value in want.items() if field not in truth.get("undecided", [])}
 
 
 def _extension(truth: dict[str, Any]) -> str | None:
@@ -154,11 +161,11 @@ def found(call: Call, want: dict[str, Any]) -> dict[str, Any]:
             {leg.number or "" for leg in call.legs if leg.kind is LegKind.EXTENSION and leg.rang_at}
         ),
     }
-    wanted = [*want["transfers"], *({} for _ in call.transfers)]
+    wanted = [*want.get("transfers", []), *({} for _ in call.transfers)]
     have["transfers"] = [
         _shown(transfer, told) for transfer, told in zip(call.transfers, wanted, strict=False)
     ]
-    return have
+    return {field: have[field] for field in want}
 
 
 def _shown(transfer: Transfer, told: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,20 @@ from celreplay.cel.channel import CONFERENCES, App, Channel, Scene
 from celreplay.cel.events import EventType
 
 
+def pages(caller: Channel, channels: Iterable[Channel]) -> bool:
+    """Page(): its phones are called by no Dial and ring while the caller waits for them in a conference. The
+    room is only a means, with a number drawn by chance."""
+    if caller.app("page"):
+        return True
+    entries = [stay.seq for stay in caller.stays if stay.app in CONFERENCES]
+    return any(
+        channel.seq < entry < min(channel.answered_seq, channel.ended_seq)
+        for channel in channels
+        if channel.app("appdial2") and channel.real
+        for entry in entries[:1]
+    )
+
+
 def conference_of(caller: Channel) -> str | None:
     """The conference the caller was in; empty where its number is unknown, None for none."""
     app = caller.app(*CONFERENCES)

@@ -4,8 +4,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from celreplay.calls.legs import LegStory, Story
-from celreplay.calls.model import Disposition, HangupBy
-from celreplay.cel.channel import Channel
+from celreplay.calls.model import Disposition
+from celreplay.cel.channel import App, Channel
 
 # Asterisk's causes (Q.850). A leg that the PBX takes back ends with 0, 16, 26 or 127, whatever the version.
 _TAKEN_BACK = frozenset({0, 16, 26, 127})
@@ -14,6 +14,7 @@ _NO_USER = 18
 _NO_ANSWER = 19
 _REJECTED = 21
 _REDIRECTED = 23
+REFUSALS = {"busy": "busy", "congestion": "failed"}  # by applications of the dialplan
 _FAILURES = frozenset({"CONGESTION", "CHANUNAVAIL"})  # of DIALSTATUS
 # hangup causes to SIP codes, the way back of chan_pjsip and chan_sip
 _SIP = {
@@ -53,6 +54,7 @@ class Because(StrEnum):
     REFUSAL = "the caller's channel was refused as busy"
     FAILURE = "the caller's channel ended with a failure"
     CALLER = "the caller gave up before anybody was rung"
+    PBX = "the PBX hung up before anybody was rung"
     NOTHING = "no row tells"
 
 
@@ -97,7 +99,9 @@ def judged_legs(story: Story) -> list[LegStory]:
 
 
 def _forwarded(leg: LegStory) -> bool:
-    return leg.channel.cause == _REDIRECTED  # 302: the phone sent the call on
+    """302: the phone sent the call on. Asterisk 16 has no cause for it: the phone ended by itself, with 0."""
+    channel = leg.channel
+    return channel.cause == _REDIRECTED or (channel.cause == 0 and channel.source == channel.name)
 
 
 def _told_by_dialplan(story: Story) -> Disposition | None:
@@ -117,15 +121,13 @@ def _without_legs(story: Story) -> Verdict:
     caller = story.caller.channel
     if story.click:
         return _of_extension(caller)
+    refused = caller.app(*REFUSALS)
+    if refused:
+        busy = refused.name == "busy"
+        return Verdict(Disposition(REFUSALS[refused.name]), Because.REFUSAL if busy else Because.FAILURE)
     if caller.answered_at is not None or caller.app(*_SPEAKING):
         return Verdict(Disposition.IVR_ONLY, Because.ANNOUNCEMENT)
-    if caller.cause == _USER_BUSY or caller.app("busy") or caller.dialstatus == "BUSY":
-        return Verdict(Disposition.BUSY, Because.REFUSAL)
-    if caller.app("congestion") or caller.cause in _SIP or caller.dialstatus in _FAILURES:
-        return Verdict(Disposition.FAILED, Because.FAILURE)
-    if caller.source == caller.name:
-        return Verdict(Disposition.NO_ANSWER, Because.CALLER)
-    return Verdict(Disposition.UNKNOWN, Because.NOTHING)
+    return _never_rung(caller)
 
 
 def _of_extension(channel: Channel) -> Verdict:
@@ -133,6 +135,19 @@ def _of_extension(channel: Channel) -> Verdict:
     if channel.answered_at is not None and channel.app(*_SPEAKING) is not None:
         return Verdict(Disposition.IVR_ONLY, Because.ANNOUNCEMENT)
     return Verdict(Disposition.NO_ANSWER, Because.EXTENSION)
+
+
+def _never_rung(caller: Channel) -> Verdict:
+    """By the caller's own end."""
+    if caller.cause == _USER_BUSY or caller.dialstatus == "BUSY":
+        return Verdict(Disposition.BUSY, Because.REFUSAL)
+    if caller.cause in _SIP or caller.dialstatus in _FAILURES:
+        return Verdict(Disposition.FAILED, Because.FAILURE)
+    if caller.source == caller.name:
+        return Verdict(Disposition.NO_ANSWER, Because.CALLER)
+    if caller.source is not None:
+        return Verdict(Disposition.FAILED, Because.PBX)
+    return Verdict(Disposition.UNKNOWN, Because.NOTHING)
 
 
 def deciding_cause(story: Story, disposition: Disposition) -> int | None:
@@ -154,24 +169,26 @@ def cause_channel(story: Story, disposition: Disposition) -> Channel:
     return last if last.cause is not None else caller
 
 
-def hangup_by(story: Story) -> HangupBy | None:
-    """From hangupsource: a channel's name, or nothing for the PBX."""
-    channel = source_channel(story)
-    if channel is None:
-        return None
-    source = channel.source or ""
-    if source == story.caller.channel.name:
-        return HangupBy.CALLER
-    return HangupBy.CALLEE if source and not source.startswith("dialplan/") else HangupBy.PBX
+def result_of(story: Story, legs: list[LegStory], since: int) -> str | None:
+    """What became of a call handed over at row `since` to these legs; None where nobody was rung, as in an
+    IVR."""
+    dispositions = [leg_disposition(leg).value for leg in legs]
+    for result in ("answered", "no_answer", "busy"):
+        if result in dispositions:
+            return "voicemail" if result != "answered" and story.voicemail is not None else result
+    if story.voicemail is not None:
+        return "voicemail"
+    if story.conference is not None:
+        return "answered"
+    if dispositions:
+        return "failed"
+    if story.queue is not None:
+        return "no_answer"
+    return next((REFUSALS[app.name] for app in _apps_since(story, since) if app.name in REFUSALS), None)
 
 
-def source_channel(story: Story) -> Channel | None:
-    """The channel whose hangupsource tells who hung up: of those who were there last the first that names
-    one, else the caller. None where the rows have no hangupsource."""
-    caller = story.caller.channel
-    there = sorted([caller, *(leg.channel for leg in story.persons)], key=_last_talk)[-2:]
-    told = [channel for channel in (caller, *there) if channel.source is not None]
-    return next((channel for channel in told if channel.source), told[0] if told else None)
+def _apps_since(story: Story, since: int) -> list[App]:
+    return [app for channel in story.channels for app in channel.apps if app.seq > since]
 
 
 def sip_code(story: Story, disposition: Disposition) -> int | None:
@@ -191,7 +208,3 @@ def sip_code(story: Story, disposition: Disposition) -> int | None:
 
 def _ended_seq(channel: Channel) -> int:
     return channel.ended_seq if channel.ended_at is not None else -1
-
-
-def _last_talk(channel: Channel) -> int:
-    return max((stay.left_seq for stay in channel.talks), default=-1)

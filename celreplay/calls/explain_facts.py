@@ -85,9 +85,13 @@ class Facts:
         return found if stays else [*self.answer(leg.channel), *self.end(leg.channel)]
 
     def number(self, leg: LegStory) -> list[int]:
-        """Where a leg's number stands: the Dial that called it, and the leg's first row."""
+        """Where a leg's number stands: the rows of the Dial that called it, and the leg's first row."""
         party = self.story.parties.by_id.get(leg.channel.uniqueid)
-        dialled = [party.dialled.seq] if party and party.dialled else []
+        if party is None or party.dialled is None:
+            return [leg.channel.seq]
+        dialler = self.story.scene.channels[party.dialled.by]
+        app = next((app for app in dialler.apps if app.seq == party.dialled.seq), None)
+        dialled = [party.dialled.seq] if app is None else self.showing(dialler, app)
         return [*dialled, leg.channel.seq]
 
 

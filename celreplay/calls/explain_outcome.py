@@ -3,14 +3,15 @@
 from collections.abc import Callable
 
 from celreplay.calls.dispositions import (
+    REFUSALS,
     Because,
     cause_channel,
     judged_legs,
     leg_disposition,
-    source_channel,
     verdict_on,
 )
 from celreplay.calls.explain_facts import Facts, Reason, cause_text, joined, seconds, stay_seqs
+from celreplay.calls.hangups import is_turned_away, refusing_legs, source_channel
 from celreplay.calls.legs import LegStory
 from celreplay.calls.model import Disposition, HangupBy
 from celreplay.cel.channel import CONFERENCES
@@ -123,6 +124,7 @@ _TOLD: dict[Because, Callable[[Facts, Because], Reason]] = {
     Because.REFUSAL: _rang_nobody,
     Because.FAILURE: _rang_nobody,
     Because.CALLER: _rang_nobody,
+    Because.PBX: _rang_nobody,
     Because.NOTHING: _rang_nobody,
 }
 
@@ -156,6 +158,8 @@ def hangup(facts: Facts) -> Reason:
     if channel is None:
         return Reason("no HANGUP row has a hangupsource", [])
     source = channel.source or ""
+    if source == facts.caller.name and is_turned_away(facts.story):
+        return _turned_away(facts)
     words = {
         HangupBy.CALLER: f"hangupsource of {channel.name} is the caller's channel {source}",
         HangupBy.CALLEE: f"hangupsource of {channel.name} is {source}, not the caller's channel",
@@ -163,6 +167,14 @@ def hangup(facts: Facts) -> Reason:
     }
     by = facts.call.hangup_by
     return Reason(words[by] if by else "", facts.end(channel))
+
+
+def _turned_away(facts: Facts) -> Reason:
+    refusing = [leg.channel for leg in refusing_legs(facts.story)]
+    who = ", ".join(channel.name for channel in refusing) or "nobody was called"
+    ran = _own_app_seqs(facts, *REFUSALS)
+    text = f"the dialplan refused {facts.caller.name} before any answer, after a refusal by: {who}"
+    return Reason(text, [*ran, *facts.end(facts.caller), *(s for one in refusing for s in facts.end(one))])
 
 
 def sip(facts: Facts) -> Reason:

@@ -70,9 +70,11 @@ def dialed(facts: Facts) -> Reason:
     if story.click:
         first = next((leg for leg in story.legs if leg.rang_at is not None), None)
         seqs = facts.number(first) if first else []
-        if first is None or first.number is None:
-            seqs += facts.answer(facts.caller)
         name = first.channel.name if first else facts.caller.name
+        if first is None or story.parties.number(first.channel.uniqueid) is None:
+            return Reason(
+                f"click-to-call to {name}: the caller id of Originate", [*seqs, *facts.answer(facts.caller)]
+            )
         return Reason(f"click-to-call: what was called for the extension, {name}", seqs)
     column, _ = dialed_in(origin)
     own = origin.exten if column == "exten" else origin.dnid

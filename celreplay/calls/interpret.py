@@ -11,12 +11,13 @@ from operator import attrgetter
 import msgspec
 
 from celreplay.calls.applications import mailbox_of
-from celreplay.calls.dispositions import deciding_cause, hangup_by, sip_code, verdict_on
+from celreplay.calls.dispositions import deciding_cause, sip_code, verdict_on
 from celreplay.calls.entries import instant, legs_of
 from celreplay.calls.families import families_of
+from celreplay.calls.hangups import hangup_by
 from celreplay.calls.legs import Story, tell
 from celreplay.calls.model import Call, Caller
-from celreplay.calls.moments import answered_at, ended_at, ring_of
+from celreplay.calls.moments import answered_at, ended_at, ring_of, talked_of
 from celreplay.calls.numbering import PbxRules, outside_number
 from celreplay.calls.numberplan import NO_PLAN, in_plan
 from celreplay.calls.oddities import is_complete, warnings_of
@@ -31,7 +32,7 @@ from celreplay.calls.sides import (
     name_outside_legs,
     trunk_of,
 )
-from celreplay.calls.talk import hold_of, length, union
+from celreplay.calls.talk import hold_of, length
 from celreplay.calls.transfers import transfers_of
 from celreplay.calls.userevents import custom_of
 from celreplay.cel.events import CelEvent
@@ -88,7 +89,7 @@ def _call(story: Story, rules: PbxRules, revision: str, *, complete: bool) -> Ca
     dialed = dialed_number(story)
     direction = direction_of(story, dialed, rules)
     name_outside_legs(story, direction, dialed)
-    talked = union([*(talk for leg in story.persons for talk in leg.talks), *story.conference_talks])
+    talked = talked_of(story)
     answer, end, caller = answered_at(story), ended_at(story), story.caller
     return Call(
         linkedid=story.family.linkedid,

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from celreplay.calls.applications import conference_of, conference_talks, queue_of, voicemail_of
+from celreplay.calls.applications import conference_of, conference_talks, pages, queue_of, voicemail_of
 from celreplay.calls.families import Family
 from celreplay.calls.parties import Parties, Party
 from celreplay.calls.talk import Interval, common, talks_of
@@ -64,6 +64,7 @@ def tell(scene: Scene, parties: Parties, family: Family) -> Story:
     ]
     legs = [leg for leg in legs if leg.talks or leg.rang_at is not None]
     channels = [origin, *family.members]
+    paging = pages(caller.channel, [leg.channel for leg in legs])
     return Story(
         scene=scene,
         family=family,
@@ -75,8 +76,8 @@ def tell(scene: Scene, parties: Parties, family: Family) -> Story:
         persons=sorted((leg for leg in legs if leg.talks), key=_answer),
         channels=channels,
         ids={channel.uniqueid for channel in channels},
-        conference=conference_of(caller.channel),
-        conference_talks=conference_talks(caller.channel, scene),
+        conference=None if paging else conference_of(caller.channel),
+        conference_talks=[] if paging else conference_talks(caller.channel, scene),
         voicemail=voicemail_of(channels),
         queue=queue_of(channels, scene),
     )

@@ -1,8 +1,11 @@
 """When a call was answered, when it ended, how long it rang. Pure."""
 
+from itertools import combinations
+
 from celreplay.calls.legs import LegStory, Story
 from celreplay.calls.model import Direction
 from celreplay.calls.sides import last_talk
+from celreplay.calls.talk import Interval, common, talks_of, union, up_to
 from celreplay.calls.unannounced import forwarded_leg
 from celreplay.times import seconds_between
 
@@ -26,6 +29,19 @@ def ended_at(story: Story) -> int | None:
     if last.ended_at is None or caller.ended_at is None:
         return last.ended_at
     return max(last.ended_at, caller.ended_at)
+
+
+def talked_of(story: Story) -> list[Interval]:
+    """The conversation of the party that stays, joined: what others say without a caller from outside is none
+    of it, nor is the waiting of a side that the PBX called through a Local channel before the other."""
+    talks = [*(talk for leg in story.persons for talk in leg.talks), *story.conference_talks]
+    caller = story.caller.channel
+    if story.caller.outside and caller.ended_at is not None:
+        talks = up_to(caller.ended_at, talks)
+    elif story.family.origin.local and (own := talks_of(caller, story.scene)):
+        sides = [union(own), *(union(leg.talks) for leg in story.persons)]
+        talks = [talk for one, other in combinations(sides, 2) for talk in common(one, other)]
+    return union(talks)
 
 
 def ring_of(story: Story, direction: Direction) -> float | None:

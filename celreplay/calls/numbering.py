@@ -9,7 +9,7 @@ import msgspec
 
 from celreplay.calls.numberplan import NO_PLAN, NumberPlan, is_callable
 from celreplay.cel.channel import Channel, Scene
-from celreplay.cel.names import Target, real_number, targets_of, technology_of
+from celreplay.cel.names import Target, number_sent, real_number, targets_of, technology_of
 
 _INSIDE_NUMBER = re.compile(r"\d{2,6}$")
 _OUTSIDE_NUMBER = re.compile(r"\+?\d{7,}$")
@@ -191,8 +191,8 @@ def _digits(text: str, _: PbxRules) -> bool:
 def calling_number(channel: Channel) -> str | None:
     """The number that an outside caller shows; as sent, `anonymous` too."""
     if channel.started:
-        return real_number(channel.number)
-    return real_number(channel.number) or real_number(channel.ani)
+        return number_sent(channel.number)
+    return number_sent(channel.number) or number_sent(channel.ani)
 
 
 def outside_number(text: str | None) -> str | None:

@@ -37,6 +37,11 @@ def common(ones: Sequence[Interval], others: Sequence[Interval]) -> list[Interva
     ]
 
 
+def up_to(end: int, intervals: Iterable[Interval]) -> list[Interval]:
+    """Those begun before `end`, cut off there where they go on: the rows of one hangup are no going on."""
+    return [(start, stop if stop <= end + _GAP else end) for start, stop in intervals if start <= end]
+
+
 def talks_of(channel: Channel, scene: Scene, *, conferences: bool = True) -> list[Interval]:
     """Its stays in bridges of conversation; one that the rows leave open goes up to the last row."""
     last = scene.rows[-1].eventtime

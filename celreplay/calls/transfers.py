@@ -1,7 +1,7 @@
 """How a call came from one party to another: the transfer rows, and what happened without one. Pure."""
 
-from celreplay.calls.dispositions import leg_disposition
-from celreplay.calls.legs import LegStory, Story
+from celreplay.calls.dispositions import leg_disposition, result_of
+from celreplay.calls.legs import Story
 from celreplay.calls.model import Transfer, TransferType
 from celreplay.calls.unannounced import unannounced
 from celreplay.cel.events import CelEvent, EventType
@@ -64,23 +64,8 @@ def _blind(story: Story, seq: int, event: CelEvent, until: int) -> Transfer:
         at=Instant(event.eventtime),
         by=story.parties.number(event.uniqueid),
         to=to,
-        result=_result(story, legs),
+        result=result_of(story, legs, seq),
     )
-
-
-def _result(story: Story, legs: list[LegStory]) -> str | None:
-    """What became of those rung; None where nobody was, as in an IVR."""
-    dispositions = [leg_disposition(leg).value for leg in legs]
-    for result in ("answered", "no_answer", "busy"):
-        if result in dispositions:
-            return "voicemail" if result != "answered" and story.voicemail is not None else result
-    if story.voicemail is not None:
-        return "voicemail"
-    if story.conference is not None:
-        return "answered"
-    if dispositions:
-        return "failed"
-    return "no_answer" if story.queue is not None else None
 
 
 def _attended(story: Story, seq: int, event: CelEvent) -> Transfer:
@@ -184,7 +169,7 @@ def _park(story: Story, seq: int, event: CelEvent, marks: list[tuple[int, CelEve
         if retriever is not None:
             to, result = retriever.number, "answered"
         elif after:
-            to, result = after[0].number, _result(story, after[:1])
+            to, result = after[0].number, result_of(story, after[:1], seq)
     elif after and after[0].talks:
         to, result = after[0].number, "answered"
     return Transfer(type=TransferType.PARK, at=Instant(event.eventtime), by=by, to=to, result=result)

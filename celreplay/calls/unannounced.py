@@ -1,8 +1,9 @@
 """Handings over that no transfer row announces: forwards, and AMI Redirect. Pure."""
 
-from celreplay.calls.dispositions import leg_disposition
+from celreplay.calls.dispositions import leg_disposition, result_of
 from celreplay.calls.legs import LegStory, Story
 from celreplay.calls.model import Transfer, TransferType
+from celreplay.cel.channel import Stay
 from celreplay.cel.events import EventType
 from celreplay.cel.names import is_local
 from celreplay.times import SECOND, Instant
@@ -22,9 +23,7 @@ def unannounced(story: Story) -> list[tuple[int, Transfer]]:
 def forwarded_leg(story: Story) -> LegStory | None:
     """The first outside leg that a call from outside, or to an inside number, was sent on to: a FORWARD row,
     or no phone rang any more when it began."""
-    told = any(
-        event.eventtype == EventType.FORWARD and not event.user_defined for _, event in story.scene.marks
-    )
+    told = bool(_forwards(story))
     for leg in story.legs:
         if leg.outside and leg.rang_at is not None and _comes_alone(story, leg, told=told):
             return leg
@@ -42,12 +41,14 @@ def _comes_alone(story: Story, leg: LegStory, *, told: bool) -> bool:
 
 
 def _forward(story: Story) -> tuple[int, Transfer] | None:
-    if story.click or not (story.caller.outside or _called_inside(story)):
+    if story.click:
         return None
-    leg = forwarded_leg(story)
+    leg = forwarded_leg(story) or _sent_on_inside(story)
     if leg is None:
         return None
     before = [other for other in story.legs if other.channel.seq < leg.channel.seq and not other.outside]
+    if not before and not story.caller.outside:
+        return None
     return leg.channel.seq, Transfer(
         type=TransferType.FORWARD,
         at=Instant(leg.rang_at or 0),
@@ -57,11 +58,38 @@ def _forward(story: Story) -> tuple[int, Transfer] | None:
     )
 
 
-def _called_inside(story: Story) -> bool:
-    return any(not leg.outside for leg in story.legs)
+def _forwards(story: Story) -> list[int]:
+    """seq of each FORWARD row."""
+    return [
+        seq
+        for seq, event in story.scene.marks
+        if event.eventtype == EventType.FORWARD and not event.user_defined and event.uniqueid in story.ids
+    ]
+
+
+def _sent_on_inside(story: Story) -> LegStory | None:
+    """The leg begun next after a FORWARD row."""
+    for seq in _forwards(story):
+        for leg in story.legs:
+            if leg.channel.seq > seq:
+                return leg
+    return None
 
 
 def _redirect(story: Story) -> tuple[int, Transfer] | None:
+    """The dialplan sent a party elsewhere in the middle of its talk."""
+    parties = [story.caller.channel]
+    if not story.caller.outside:
+        parties += [leg.channel for leg in story.persons]
+    sent = [(stay.left_seq, stay) for channel in parties for stay in channel.talks if stay.sent_to]
+    if not sent:
+        return _cut_off(story)
+    seq, stay = min(sent, key=_first)
+    legs = [leg for leg in story.legs if leg.channel.seq > seq]
+    return seq, _sent_by_pbx(story, stay.leave or 0, stay.sent_to, result_of(story, legs, seq))
+
+
+def _cut_off(story: Story) -> tuple[int, Transfer] | None:
     """Somebody talked, was cut off by the PBX, and the caller rang another phone."""
     persons = story.persons
     if not persons or is_local(story.caller.channel.name):
@@ -74,11 +102,19 @@ def _redirect(story: Story) -> tuple[int, Transfer] | None:
         if channel.seq > max((stay.left_seq for stay in first.talks), default=1 << 60) and not (
             story.caller.channel.ended_seq < channel.seq
         ):
-            # a table without transfer rows has no LINKEDID_END either (Asterisk's sample of cel.conf)
-            kind = TransferType.REDIRECT if story.scene.all_events else TransferType.BLIND
-            by = None if story.scene.all_events else persons[0].number
-            at = Instant(max(end for _, end in persons[0].talks))
-            return channel.seq, Transfer(
-                type=kind, at=at, by=by, to=leg.number, result=leg_disposition(leg).value
-            )
+            at = max(end for _, end in persons[0].talks)
+            return channel.seq, _sent_by_pbx(story, at, leg.number, leg_disposition(leg).value)
     return None
+
+
+def _sent_by_pbx(story: Story, at: int, to: str | None, result: str | None) -> Transfer:
+    """A redirect; in a table without transfer rows, which has no LINKEDID_END either (Asterisk's sample of
+    cel.conf), a transfer by who talked."""
+    redirect = story.scene.all_events
+    kind = TransferType.REDIRECT if redirect else TransferType.BLIND
+    by = None if redirect or not story.persons else story.persons[0].number
+    return Transfer(type=kind, at=Instant(at), by=by, to=to, result=result)
+
+
+def _first(item: tuple[int, Stay]) -> int:
+    return item[0]

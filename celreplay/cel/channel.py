@@ -22,6 +22,10 @@ class Stay(msgspec.Struct, gc=False):
     leave: int | None = None
     """None: the rows stop while it is there."""
     left_seq: int = 1 << 60
+    place: tuple[str, str] | None = None
+    """exten and context when it entered; None where that row was lost."""
+    sent_to: str = ""
+    """The exten another than that when it left: a transfer or AMI Redirect sent the channel there."""
 
     @property
     def parked(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from celreplay.cel.channel import App, Channel, Scene, Stay
 from celreplay.cel.events import CelEvent, EventType, extra_of
-from celreplay.cel.names import endpoint_of, is_local, is_message, is_somebody
+from celreplay.cel.names import endpoint_of, is_local, is_message, is_somebody, real_number
 
 _PAIRS = re.compile(r'"(\w+)":\s*(?:"([^"\\]*)"|(-?\d+))')
 
@@ -126,6 +126,7 @@ def _bridge_enter(scene: Scene, channel: Channel, seq: int, event: CelEvent) -> 
             event.appname.lower(),
             seq,
             event.eventtime,
+            place=(event.exten, event.context),
         )
     )
 
@@ -138,6 +139,8 @@ def _bridge_exit(scene: Scene, channel: Channel, seq: int, event: CelEvent) -> N
             stays.reverse()
         stays[-2].leave, stays[-2].left_seq = event.eventtime, seq
     elif stays and stays[-1].leave is None:
+        if stays[-1].place not in (None, (event.exten, event.context)):
+            stays[-1].sent_to = real_number(event.exten) or ""
         _leave(channel, seq, event.eventtime)
     elif not stays:  # its BRIDGE_ENTER was lost; it cannot have entered before it answered
         fields = fields_of(event)

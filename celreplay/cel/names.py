@@ -24,7 +24,8 @@ _NOBODY = frozenset(
         "UnicastRTP",
     }
 )
-_NO_NUMBERS = frozenset({"", "s", "h", "i", "t", "<unknown>", "unknown", "asterisk"})
+_NOT_SENT = frozenset({"", "s", "h", "i", "t", "<unknown>"})  # places in the dialplan, Asterisk's own word
+_NO_NUMBERS = _NOT_SENT | {"unknown", "asterisk"}
 _LONG_NUMBER = re.compile(r"\+?\d{7,}$")
 
 
@@ -91,6 +92,12 @@ def real_number(text: str) -> str | None:
     """A number or name that names somebody: `s` and the like are None."""
     text = text.strip()
     return None if text.lower() in _NO_NUMBERS else text
+
+
+def number_sent(text: str) -> str | None:
+    """What a line outside sent as its number: words for a withheld one too, `unknown` or `anonymous`."""
+    text = text.strip()
+    return None if text.lower() in _NOT_SENT else text
 
 
 def targets_of(appdata: str) -> list[Target]:

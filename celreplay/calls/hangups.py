@@ -1,0 +1,50 @@
+"""Who ended a call: hangupsource, and where it misleads. Pure."""
+
+from celreplay.calls.dispositions import REFUSALS
+from celreplay.calls.legs import LegStory, Story
+from celreplay.calls.model import HangupBy
+from celreplay.cel.channel import Channel
+
+
+def hangup_by(story: Story) -> HangupBy | None:
+    """From hangupsource: a channel's name, or nothing for the PBX."""
+    channel = source_channel(story)
+    if channel is None:
+        return None
+    source = channel.source or ""
+    if source == story.caller.channel.name and is_turned_away(story):
+        return HangupBy.CALLEE if refusing_legs(story) else HangupBy.PBX
+    if source == story.caller.channel.name:
+        return HangupBy.CALLER
+    return HangupBy.CALLEE if source and not source.startswith("dialplan/") else HangupBy.PBX
+
+
+def is_turned_away(story: Story) -> bool:
+    """Busy() or Congestion() refused the caller's channel before any answer. Its hangupsource then names the
+    caller, who did no more than acknowledge that."""
+    caller = story.caller.channel
+    return caller.answered_at is None and caller.app(*REFUSALS) is not None
+
+
+def refusing_legs(story: Story) -> list[LegStory]:
+    """Those that hung up by themselves."""
+    return [leg for leg in story.legs if leg.channel.source == leg.channel.name]
+
+
+def source_channel(story: Story) -> Channel | None:
+    """The channel whose hangupsource tells who hung up: of those who were there last the first that names
+    one, else the caller. None where the rows have no hangupsource."""
+    caller = story.caller.channel
+    if story.caller.outside and caller.source == "" and _last_talk(caller) < _last_begin(story):
+        return caller  # AMI Redirect took the other side away to somebody else
+    there = sorted([caller, *(leg.channel for leg in story.persons)], key=_last_talk)[-2:]
+    told = [channel for channel in (caller, *there) if channel.source is not None]
+    return next((channel for channel in told if channel.source), told[0] if told else None)
+
+
+def _last_begin(story: Story) -> int:
+    return max((stay.seq for leg in story.persons for stay in leg.channel.talks), default=-1)
+
+
+def _last_talk(channel: Channel) -> int:
+    return max((stay.left_seq for stay in channel.talks), default=-1)
