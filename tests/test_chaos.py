@@ -5,8 +5,8 @@ from dataclasses import replace
 from chaos.judge import Verdict, judge
 from chaos.world import Call, Event, Request, World, calls_of, events_of, requests_of
 
-FIRST = Call(linkedid="1.1", ended=100.0)
-SECOND = Call(linkedid="2.1", ended=110.0)
+FIRST = Call(linkedid="1.1", ended=100.0, number="447700900001")
+SECOND = Call(linkedid="2.1", ended=110.0, number="447700900001")
 
 
 def arrival(linkedid: str, at: float, **facts: object) -> Request:
@@ -15,7 +15,6 @@ def arrival(linkedid: str, at: float, **facts: object) -> Request:
         "n": f"0.{at}",
         "id": f"call_{linkedid}",
         "linkedid": linkedid,
-        "strand": "447700900001",
         "started_at": linkedid,
         "arrived": at,
         "committed": at,
@@ -152,13 +151,10 @@ def test_a_later_call_that_comes_first_is_out_of_order() -> None:
     """Both had ended, and so waited; it is judged by the beginnings, and only within one number."""
     swapped = arrival("1.1", 120), arrival("2.1", 115)
     assert counts(judge(world(*swapped))) == (0, 0, 1, 0)
-    assert counts(judge(world(arrival("1.1", 120, strand="1"), arrival("2.1", 115)))) == (0, 0, 0, 0)
-    assert counts(judge(world(arrival("1.1", 120, strand=""), arrival("2.1", 115, strand="")))) == (
-        0,
-        0,
-        0,
-        0,
-    )
+    for other in ("447700900002", ""):
+        assert judge(world(*swapped, calls=[FIRST, replace(SECOND, number=other)])).faults == []
+    withheld = [replace(FIRST, number=""), replace(SECOND, number="")]
+    assert judge(world(*swapped, calls=withheld)).faults == []
 
 
 def test_a_call_in_trouble_holds_the_later_ones() -> None:
@@ -192,7 +188,7 @@ def test_replayed_calls_are_held_to_the_order_once_all_are_found() -> None:
 def test_live_calls_that_wait_behind_a_replay_are_found() -> None:
     """More replayed calls than workers went before one that was ready, and the daemon was up all the time."""
     past = [Call(linkedid=f"0.{n}", ended=1.0, history=True) for n in range(12)]
-    replayed = [arrival(call.linkedid, 104 + n / 10, strand=str(n)) for n, call in enumerate(past)]
+    replayed = [arrival(call.linkedid, 104 + n / 10) for n, call in enumerate(past)]
     late = [*replayed, arrival("1.1", 106), arrival("2.1", 111)]
     facts: dict[str, object] = {"calls": [*past, FIRST, SECOND], "events": [Event(1.0, "replay")]}
     assert counts(judge(world(*late, **facts))) == (0, 0, 0, 1)
@@ -223,7 +219,7 @@ def test_what_waits_at_the_end_and_what_is_not_signed_is_found() -> None:
 
 def test_the_ledgers_are_read_as_they_were_written() -> None:
     """Arrival, commit and answer of one request are put together by its number."""
-    line = {"n": "0.1", "id": "call_a", "linkedid": "1.1", "strand": None, "started_at": "s", "body": "b"}
+    line = {"n": "0.1", "id": "call_a", "linkedid": "1.1", "started_at": "s", "body": "b"}
     arrived = {"t": 5.0, "kind": "arrival", "revision": "r", "fault": "well", "attempt": "forced", **line}
     requests = requests_of(
         [
@@ -239,6 +235,7 @@ def test_the_ledgers_are_read_as_they_were_written() -> None:
     call = {
         "linkedid": "1.1",
         "others": ["1.2"],
+        "number": "1",
         "ended": 9.0,
         "call": "k",
         "optional": False,

@@ -93,7 +93,7 @@ def _truth(name: str, truth: dict[str, Any]) -> Truth:
 class Maker:
     """Makes instances; no two share an id, a channel name or a bridge."""
 
-    def __init__(self, seed: str, numbers: int = 120) -> None:
+    def __init__(self, seed: str, numbers: int = 60) -> None:
         self.kinds = kinds()
         self._random = random.Random(seed)
         self._ids = count(1)

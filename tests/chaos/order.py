@@ -20,8 +20,8 @@ def reordered(world: World) -> list[tuple[str, str]]:
     strands: dict[tuple[str, bool], dict[str, list[Request]]] = defaultdict(lambda: defaultdict(list))
     for request in world.requests:
         call = calls.get(request.linkedid)
-        if call and request.strand and not request.forced:
-            strands[request.strand, call.history][request.linkedid].append(request)
+        if call and call.number and not request.forced:
+            strands[call.number, call.history][request.linkedid].append(request)
     found = []
     for (_, history), arrivals in strands.items():
         for first, second in _wrong(world, arrivals, calls, history=history):
@@ -61,6 +61,7 @@ def delayed(world: World) -> list[tuple[str, str]]:
     was under way, and more replayed calls began to arrive than there are workers.
     """
     history = {call.linkedid for call in world.calls if call.history}
+    numbers = {call.linkedid: call.number for call in world.calls}
     replayed = sorted(
         request.arrived for request in world.requests if request.linkedid in history or request.forced
     )
@@ -68,7 +69,7 @@ def delayed(world: World) -> list[tuple[str, str]]:
     firsts: dict[str, Request] = {}
     for request in world.requests:
         if not request.forced and request.linkedid not in history:
-            strands[request.strand].append(request)
+            strands[numbers.get(request.linkedid, "")].append(request)
             firsts.setdefault(request.linkedid, request)
     down = sorted(world.moments("kill", "term", "exit", "start", "ready", "freeze", "thaw"))
     found = []
@@ -79,8 +80,8 @@ def delayed(world: World) -> list[tuple[str, str]]:
             continue
         ahead = bisect_left(replayed, first.arrived) - bisect_right(replayed, since)
         up = bisect_left(down, call.ended - world.gap) == bisect_right(down, first.arrived)
-        free = not first.strand or not any(
-            call.ended - world.gap < other.arrived < first.arrived for other in strands[first.strand]
+        free = not call.number or not any(
+            call.ended - world.gap < other.arrived < first.arrived for other in strands[call.number]
         )
         if up and free and ahead > 2 * world.workers:
             found.append((call.linkedid, f"delayed: {ahead} replayed calls went before it"))

@@ -66,8 +66,11 @@ class Play:
         }
         if scenario.probeable and scenario.sabotage != "unasked":
             connector["lookup_url"] = f"{self.crm.url}/{{webhook_id}}"
+        pbx: dict[str, Any] = {"name": "chaos", "timezone": ZONE}
+        if scenario.sabotage == "unordered":
+            pbx["numbers"] = {"outside": [{"match": ".*", "replace": ""}]}
         return {
-            "pbx": {"name": "chaos", "timezone": ZONE},
+            "pbx": pbx,
             "cel": {"url": self.table.url, "poll_interval": f"{POLL}s", "grace": f"{GRACE}s"},
             "store": {"url": f"sqlite:///{self.store / 'store.sqlite'}"},
             "connectors": {"crm": connector},

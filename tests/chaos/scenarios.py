@@ -36,9 +36,9 @@ class Scenario:
         return 0.9 * self.probe_after
 
 
-SABOTAGES = ("unasked", "lost-store", "lost-wal")
-"""What must make a run fail, so that it is seen to be able to: the CRM is never asked although it could be; with each
-kill the whole store is gone, or what was committed last."""
+SABOTAGES = ("unasked", "unordered", "lost-store", "lost-wal")
+"""What must make a run fail, so that it is seen to be able to: the CRM is never asked although it could be; no
+number is known outside the rows; with each kill the whole store is gone, or what was committed last."""
 
 LONG = (
     Scenario(

@@ -15,7 +15,6 @@ class Request:
     n: str
     id: str
     linkedid: str
-    strand: str
     started_at: str
     arrived: float
     body: str = ""
@@ -36,6 +35,8 @@ class Call:
     others: tuple[str, ...] = ()
     ended: float
     """When its last row was in the table."""
+    number: str = ""
+    """The party outside; empty: none, or withheld. Its calls have an order."""
     kind: str = ""
     optional: bool = False
     history: bool = False
@@ -104,7 +105,6 @@ def requests_of(lines: Iterable[Line]) -> list[Request]:
                 "n": n,
                 "id": line["id"],
                 "linkedid": line["linkedid"],
-                "strand": line["strand"] or "",
                 "started_at": line["started_at"],
                 "arrived": line["t"],
                 "body": line["body"],
@@ -126,6 +126,7 @@ def calls_of(lines: Iterable[Line]) -> list[Call]:
             linkedid=line["linkedid"],
             others=tuple(line["others"]),
             ended=line["ended"],
+            number=line["number"],
             kind=line["call"],
             optional=line["optional"],
             history=line["history"],
