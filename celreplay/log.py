@@ -4,6 +4,7 @@ Events are named with dots (`delivery.settled`) and carry fields; what other lib
 library takes the same way.
 """
 
+import contextlib
 import logging
 import os
 import sys
@@ -16,6 +17,21 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from celreplay.secret import MASK, is_secret_name, mask_text
 
 _DEEPEST = 4
+
+
+class _Lines:
+    """Writes our own events straight to the stream: attempts may be thousands a second. What
+    cannot be written is lost, as with the standard library's handlers: a broken log stops nothing."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def _write(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+
+    debug = info = warning = error = critical = _write
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -44,11 +60,11 @@ def configure(
         mask_secrets,
     ]
     if not _is_journal(stream, os.environ if environ is None else environ):
-        shared.insert(0, structlog.processors.TimeStamper(fmt="iso", utc=not console))
+        shared.append(structlog.processors.TimeStamper(fmt="iso", utc=not console))
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, *_renderer(console, stream)],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=lambda *_: _Lines(stream),
         cache_logger_on_first_use=False,
     )
     handler = _Handler(stream)

@@ -42,6 +42,8 @@ def _without(text: str, secrets: Iterable[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, MASK)
         # an answer is kept up to a limit, which may cut a secret
+        if secret[:_SHORTEST] not in text[-len(secret) :]:
+            continue
         cut = next((n for n in range(len(secret) - 1, _SHORTEST - 1, -1) if text.endswith(secret[:n])), 0)
         text = text[: len(text) - cut] + MASK if cut else text
     return mask_text(text)

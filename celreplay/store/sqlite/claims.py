@@ -36,7 +36,7 @@ def claim(connection: sqlite3.Connection, terms: Terms, now: int) -> Sequence[Cl
     rows = _due(connection, connector, Lane.LIVE, limit - len(share), share) + share
     rest = min(limit - len(rows), most - len(share))
     rows += _due(connection, connector, Lane.REPLAY, rest, rows)
-    return [_take(connection, terms, row, now) for row in rows]
+    return _take(connection, terms, rows, now)
 
 
 def _due(
@@ -61,26 +61,36 @@ def _due(
     return rows
 
 
-def _take(connection: sqlite3.Connection, terms: Terms, row: sqlite3.Row, now: int) -> Claim:
+def _take(
+    connection: sqlite3.Connection, terms: Terms, rows: Sequence[sqlite3.Row], now: int
+) -> Sequence[Claim]:
+    """Make them ours, each with an attempt in its journal."""
+    taken = []
+    for row in rows:
+        probing, number = row["state"] == State.UNCERTAIN, row["attempts"] + 1
+        what = "asking whether it arrived" if probing else "sending"
+        note = _order_note(row, terms.live_patience)
+        values = {"id": row["id"], "now": now, "probing": probing, "order_note": note, "number": number}
+        values["reason"] = f"{what}, attempt {number}{_noted(note)}"
+        taken.append(values)
+    connection.executemany(SQL["take"], taken)
+    connection.executemany(SQL["begin_attempt"], taken)
+    return [_claim_of(row, terms.connector) for row in rows]
+
+
+def _claim_of(row: sqlite3.Row, connector: str) -> Claim:
     probing = row["state"] == State.UNCERTAIN
-    number = row["attempts"] + 1
-    what = "asking whether it arrived" if probing else "sending"
-    note = _order_note(row, terms.live_patience)
-    values = {"id": row["id"], "now": now, "probing": probing, "order_note": note, "number": number}
-    values["reason"] = f"{what}, attempt {number}{_noted(note)}"
-    connection.execute(SQL["take"], values)
-    connection.execute(SQL["begin_attempt"], values)
     return Claim(
         delivery_id=row["id"],
         token=row["token"] + 1,
         delivery=Delivery(
             system=row["system"],
-            connector=terms.connector,
+            connector=connector,
             linkedid=row["linkedid"],
             part=row["part"],
             payload=row["payload"],
             checkpoint=row["checkpoint"],
-            attempt=number,
+            attempt=row["attempts"] + 1,
             forced=bool(row["forced"]),
         ),
         lane=Lane(row["lane"]),
@@ -113,36 +123,41 @@ def checkpoint(connection: sqlite3.Connection, delivery_id: int, token: int, dat
 
 def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> Sequence[bool]:
     """The job behind `Store.settle`."""
-    results = []
-    strands: dict[Strand, int] = {}
-    for one in settlements:
-        if one.state is State.SENDING:
-            raise ValueError("an attempt cannot end in the state sending")
-        row = _claimed(connection, one.delivery_id, one.token)
-        results.append(row is not None)
-        if row is not None:
-            _settle_one(connection, row, one)
-            strands[Strand(row["connector"], row["strand"])] = one.ended_at
-    for strand, ended_at in strands.items():
-        refresh(connection, [strand], ended_at)
-    return results
+    if any(one.state is State.SENDING for one in settlements):
+        raise ValueError("an attempt cannot end in the state sending")
+    ours = _ours(connection, settlements)
+    ends = [(one, row) for one, row in zip(settlements, ours, strict=True) if row is not None]
+    connection.executemany(SQL["settle"], [_settled(connection, row, one) for one, row in ends])
+    connection.executemany(SQL["end_attempt"], [_journaled(row, one) for one, row in ends])
+    for one, row in ends:
+        if one.state is State.PENDING and row["replay_state"] == ReplayState.CANCELLED:
+            end_of_cancelled(connection, row["id"], row["replay_id"], row["delivered_at"], one.ended_at)
+        if row["crowded"]:
+            refresh(connection, [Strand(row["connector"], row["strand"])], one.ended_at)
+    return [row is not None for row in ours]
 
 
-def _claimed(connection: sqlite3.Connection, delivery_id: int, token: int) -> sqlite3.Row | None:
-    row: sqlite3.Row | None = connection.execute(
-        SQL["claimed"], {"id": delivery_id, "token": token}
-    ).fetchone()
-    return row
+def _ours(
+    connection: sqlite3.Connection, claims: Sequence[Claim] | Sequence[Settlement]
+) -> Sequence[sqlite3.Row | None]:
+    """The deliveries whose claim is still that one, in its order; each once."""
+    ids = msgspec.json.encode([one.delivery_id for one in claims]).decode()
+    rows = {row["id"]: row for row in connection.execute(SQL["claimed"], {"ids": ids})}
+    return [
+        rows.pop(one.delivery_id)
+        if one.delivery_id in rows and rows[one.delivery_id]["token"] == one.token
+        else None
+        for one in claims
+    ]
 
 
-def _settle_one(connection: sqlite3.Connection, row: sqlite3.Row, one: Settlement) -> None:
+def _settled(connection: sqlite3.Connection, row: sqlite3.Row, one: Settlement) -> dict[str, object]:
     waits = one.state in _WAITING
     failing_since: int | None = row["failing_since"] if waits else None
     if waits and one.counts and failing_since is None:
         failing_since = patience_clock(connection, row["connector"], one.ended_at)
-    values = {
+    return {
         "id": row["id"],
-        "number": row["attempts"],
         "state": one.state,
         "turn": TIMED if waits else None,
         "reason": one.reason + _noted(row["order_note"]),
@@ -154,12 +169,11 @@ def _settle_one(connection: sqlite3.Connection, row: sqlite3.Row, one: Settlemen
         "absent_seen": one.absent_seen if one.state is State.UNCERTAIN else 0,
         "delivered_at": one.ended_at if one.state is State.DELIVERED else None,
     }
-    connection.execute(SQL["settle"], values)
+
+
+def _journaled(row: sqlite3.Row, one: Settlement) -> dict[str, object]:
     journal = {"id": row["id"], "number": row["attempts"], "ended_at": one.ended_at, "kind": one.kind}
-    journal |= {"reason": one.reason, "http_status": one.http_status, "answer": one.answer}
-    connection.execute(SQL["end_attempt"], journal)
-    if one.state is State.PENDING and row["replay_state"] == ReplayState.CANCELLED:
-        end_of_cancelled(connection, row["id"], row["replay_id"], row["delivered_at"], one.ended_at)
+    return journal | {"reason": one.reason, "http_status": one.http_status, "answer": one.answer}
 
 
 def _uncertain_since(row: sqlite3.Row, one: Settlement) -> int | None:
@@ -175,8 +189,7 @@ def _uncertain_since(row: sqlite3.Row, one: Settlement) -> int | None:
 def release(connection: sqlite3.Connection, claims: Sequence[Claim], now: int, reason: str) -> None:
     """The job behind `Store.release`. A claim that is no longer ours is left alone."""
     strands = set()
-    for one in claims:
-        row = _claimed(connection, one.delivery_id, one.token)
+    for row in _ours(connection, claims):
         if row is None:
             continue
         state = State.UNCERTAIN if row["probing"] else State.PENDING

@@ -160,13 +160,16 @@ UPDATE deliveries SET state = 'sending', turn = 3, token = token + 1, attempts =
 -- begin_attempt: the journal, before the request leaves
 INSERT INTO attempts (delivery_id, number, started_at) VALUES (:id, :number, :now)
 
--- claimed: a delivery whose claim is still ours
-SELECT d.id, d.connector, d.strand, d.lane, d.attempts, d.failures, d.failing_since, d.probing, d.uncertain_since,
-    d.order_note, d.forced, d.delivered_at, r.state AS replay_state, d.replay_id, a.started_at AS attempt_started_at
-FROM deliveries AS d
+-- claimed: of these deliveries those that are being sent; `crowded`: others of the strand wait
+SELECT d.id, d.token, d.connector, d.strand, d.lane, d.attempts, d.failures, d.failing_since, d.probing, d.uncertain_since,
+    d.order_note, d.forced, d.delivered_at, r.state AS replay_state, d.replay_id, a.started_at AS attempt_started_at,
+    EXISTS (SELECT 1 FROM deliveries AS o INDEXED BY deliveries_strand WHERE o.connector = d.connector
+        AND o.strand = d.strand AND o.turn IS NOT NULL AND o.strand IS NOT NULL AND o.id <> d.id) AS crowded
+FROM json_each(:ids) AS wanted
+JOIN deliveries AS d ON d.id = wanted.value
 LEFT JOIN replays AS r ON r.id = d.replay_id
 LEFT JOIN attempts AS a ON a.delivery_id = d.id AND a.number = d.attempts
-WHERE d.id = :id AND d.token = :token AND d.turn = 3
+WHERE d.turn = 3
 
 -- checkpoint: how far the exchange has come, while the claim is ours
 UPDATE payloads SET checkpoint = :data WHERE delivery_id =
