@@ -26,6 +26,7 @@ LAYERS: list[set[str]] = [
     {"parts"},
     {"api"},
     {"daemon"},
+    {"doctor"},
     {"cli", "demo", "__main__"},
 ]
 """Lowest first. A module imports from lower layers and from itself."""
@@ -59,7 +60,7 @@ ONLY_IN = {
     "aiomysql": r"sources/",
     "asyncmy": r"sources/",
     "pymysql": r"sources/",
-    "sqlite3": r"sources/|store/|demo/|cli/",
+    "sqlite3": r"sources/|store/|demo/|cli/|doctor/",
     "aiohttp": r"connectors/http\.py|api/|daemon\.py|demo/|cli/",
     "click": r"cli/",
     "rich": r"cli/|demo/",

@@ -25,6 +25,7 @@ COMMANDS = {
     "deliveries": "Show deliveries; send dead ones again, or take them off the list.",
     "explain": "Show why a call is what it is, and where it stands at each CRM.",
     "capture": "Write a call, without its people, as a test case.",
+    "doctor": "Look for whatever could keep calls from arriving.",
     "check-config": "Check a config file and show what was understood.",
     "hash-password": "Make what the config may hold instead of a password.",
     "demo": "Watch real calls go from CEL to a local receiver.",

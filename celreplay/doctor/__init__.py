@@ -1,0 +1,1 @@
+"""What an admin should know before, and after, something goes wrong: each finding with its remedy."""
