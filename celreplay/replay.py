@@ -8,7 +8,7 @@ import structlog
 
 from celreplay.cel.grouping import Group
 from celreplay.clock import Clock
-from celreplay.errors import CelreplayError, SourceUnavailableError
+from celreplay.errors import CelreplayError, SourceUnavailableError, StoreError
 from celreplay.intake import Intake, Wish
 from celreplay.lookup import Settled, groups_between, groups_of_ids
 from celreplay.period import Period
@@ -67,20 +67,21 @@ class Replayer:
             self._working[replay.id] = asyncio.create_task(self.work(replay), name=f"replay-{replay.id}")
 
     async def work(self, replay: Replay, found: Sequence[Group] | None = None) -> None:
-        """Queue the calls of one replay; its database is waited for, other troubles end it with a reason.
-        `found`: the groups of its ids, where they have been looked up already."""
+        """Queue the calls of one replay; its database and the store are waited for, other troubles end it
+        with a reason. `found`: the groups of its ids, where they have been looked up already."""
         pause = 1.0
         while True:
             try:
+                replay = await self._store.replay(replay.id) or replay
                 await self._store.set_replay_state(replay.id, ReplayState.LOOKING_UP, now=self._clock.now())
                 await (self._ids(replay, found) if replay.ids else self._period(replay))
                 await self._move_on(replay)
                 return
-            except SourceUnavailableError as error:
-                _log.warning("replay.waits_for_cel", replay=replay.id, error=str(error))
+            except (SourceUnavailableError, StoreError) as error:
+                what = "store" if isinstance(error, StoreError) else "cel"
+                _log.warning(f"replay.waits_for_{what}", replay=replay.id, error=str(error))
                 await self._clock.sleep(pause)
                 pause = min(_LONGEST_PAUSE, pause * 2)
-                replay = await self._store.replay(replay.id) or replay
             except CelreplayError as error:
                 await self._fail(replay, str(error))
                 return

@@ -124,6 +124,9 @@ class Services:
     async def health(self) -> HealthReport:
         """Whether calls get from the CEL table to the CRM."""
         problems = [f"{part}: {text}" for part, text in self._health.problems.items()]
+        damage = self._store.damage
+        if damage is not None and "store" not in self._health.problems:
+            problems.append(f"store: {damage}")
         try:
             holds = await self._store.holds()
         except CelreplayError as error:
@@ -187,7 +190,8 @@ class Services:
         return await self.replay(replay_id) or ReplayView(replay=replay)
 
     async def _queued_now(self, replay: Replay, groups: Sequence[Group]) -> ReplayView:
-        """Queue looked-up calls before answering; a client that hangs up does not stop it half way."""
+        """Queue looked-up calls before answering; a client that hangs up does not stop it half way. Where the
+        store fails the replay goes on when it works again, and the answer is the replay as it stands."""
         replay_id = await self._store.add_replay(
             msgspec.structs.replace(replay, state=ReplayState.LOOKING_UP)
         )
@@ -197,7 +201,7 @@ class Services:
         )
         self._going_on.add(work)
         work.add_done_callback(self._going_on.discard)
-        await asyncio.shield(work)
+        await asyncio.wait({work}, timeout=LOOK_UP_PATIENCE)
         return await self.replay(replay_id) or ReplayView(replay=replay)
 
     async def aclose(self) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -300,8 +301,58 @@ async def test_a_store_of_a_newer_celreplay_is_refused(tmp_path: Path) -> None:
         SqliteStore.open(path, system="pbx")
 
 
-async def test_an_older_store_is_migrated_and_kept(tmp_path: Path) -> None:
-    """The scripts behind its version run in order; a copy from before stands beside it, mode 0600."""
+async def test_another_programs_database_is_no_store(tmp_path: Path) -> None:
+    """`store.url` names the CEL file: no table of ours gets into it."""
+    path = tmp_path / "store.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE cel (id INTEGER PRIMARY KEY)")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="another program's database"):
+        SqliteStore.open(path, system="pbx")
+    assert path.read_bytes() == before
+
+
+def test_an_older_daemon_keeps_its_store_as_it_is(tmp_path: Path) -> None:
+    """A command of a newer celreplay changes nothing under the feet of the one that runs."""
+    path = tmp_path / "store.db"
+    connection = schema.connect(path, busy_timeout=1)
+    schema.migrate(connection, path, schema.SCRIPTS[:1])
+    code = "import sys, time; from celreplay.store.ownership import Ownership as O; o = O.acquire(sys.argv[1]); print(o is not None, flush=True); time.sleep(60)"
+    daemon = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True, cwd=HERE.parent
+    )
+    assert daemon.stdout is not None
+    assert daemon.stdout.readline() == "True\n"
+    with pytest.raises(StoreError, match=rf"pid {daemon.pid}\) is older.*restart"):
+        SqliteStore.open(path, system="pbx")
+    daemon.kill()
+    daemon.wait()
+    daemon.stdout.close()
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == 1
+    connection.close()
+    with Ownership.acquire(path) or pytest.fail("not free"):  # the daemon itself may
+        asyncio.run(open_and_save(path))
+
+
+def test_an_older_store_is_not_migrated_without_its_copy(tmp_path: Path) -> None:
+    """No room for the copy: nothing is changed, and no half copy stays."""
+    path = tmp_path / "store.db"
+    asyncio.run(open_and_save(path))
+    with closing(schema.connect(path, busy_timeout=1)) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    code = "import sys; from celreplay.store.sqlite import SqliteStore; SqliteStore.open(sys.argv[1], system='pbx')"
+    limit = ["bash", "-c", 'ulimit -f 40; exec "$@"', "bash", sys.executable, "-c", code, str(path)]
+    done = subprocess.run(limit, capture_output=True, text=True, check=False, cwd=HERE.parent)
+    assert "StoreError" in done.stderr, done.stderr
+    assert [file.name for file in tmp_path.iterdir() if not file.name.startswith("store.db-")] == ["store.db"]
+    with closing(schema.connect(path, busy_timeout=1)) as connection:
+        assert schema.version_of(connection) == 1
+
+
+async def test_an_older_store_is_migrated_and_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The scripts behind its version run in order; a copy from before stands beside it, mode 0600, as the log says."""
     path = tmp_path / "store.db"
     await open_and_save(path)
     scripts = [
@@ -315,8 +366,10 @@ async def test_an_older_store_is_migrated_and_kept(tmp_path: Path) -> None:
     assert connection.execute("PRAGMA user_version").fetchone()[0] == len(scripts)
     schema.migrate(connection, path, scripts)
     connection.close()
-    copy = path.with_name(f"store.db.before-v{len(scripts)}")
+    (name,) = [name for name in modes_in(tmp_path) if name.startswith(f"store.db.v{len(schema.SCRIPTS)}-20")]
+    copy = tmp_path / name
     assert copy.stat().st_mode & 0o777 == 0o600
+    assert str(copy) in capsys.readouterr().out
     assert await stored(copy, "a") == [True]
 
 

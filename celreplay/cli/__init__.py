@@ -26,6 +26,7 @@ COMMANDS = {
     "explain": "Show why a call is what it is, and where it stands at each CRM.",
     "capture": "Write a call, without its people, as a test case.",
     "doctor": "Look for whatever could keep calls from arriving.",
+    "store": "Check the store, copy it, make its file smaller.",
     "check-config": "Check a config file and show what was understood.",
     "hash-password": "Make what the config may hold instead of a password.",
     "demo": "Watch real calls go from CEL to a local receiver.",

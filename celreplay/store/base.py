@@ -12,6 +12,7 @@ import msgspec
 
 from celreplay.calls.model import Call
 from celreplay.connectors.base import Delivery, OutcomeKind
+from celreplay.errors import StoreError
 from celreplay.retention import RetentionConfig
 from celreplay.sources.base import Position, Trace
 from celreplay.store.records import AttemptRecord, DeliveryPage, DeliveryRecord, Place, Rebuilt, Wanted
@@ -210,6 +211,11 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
 
 class Store(Protocol):
     """Calls, outbox, replays, reading position."""
+
+    @property
+    def damage(self) -> StoreError | None:
+        """Why nothing is written any more: the store is broken. Only another one, from a backup, helps."""
+        ...
 
     # what the tail and replays write
     async def save_calls(

@@ -14,7 +14,7 @@ _MEANINGS = {
     "SQLITE_NOTADB": ("it is not a celreplay store", "look at `store.url` in the config"),
     "SQLITE_CORRUPT": (
         "it is damaged",
-        "stop celreplay, keep the file aside and put the last backup in its place (docs/store.md)",
+        "stop celreplay; `celreplay store check` tells what is broken; put the last backup in its place",
     ),
     "SQLITE_CANTOPEN": ("it cannot be opened", "its folder must exist and belong to celreplay's user"),
     "SQLITE_PERM": ("no right to open it", "the file and its folder must belong to celreplay's user"),
@@ -29,14 +29,19 @@ _MEANINGS = {
 }
 
 
-def store_error(error: Exception, path: str) -> StoreError:
-    """The StoreError that says what happened, where, and what to do."""
+def is_damage(error: Exception) -> bool:
+    """True for an error that says that the file itself is broken."""
+    return (getattr(error, "sqlite_errorname", "") or "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+
+
+def store_error(error: Exception, path: str, found: str = "") -> StoreError:
+    """The StoreError that says what happened, where, and what to do. `found`: what a look at it has shown."""
     if isinstance(error, StoreError):
         return error
     name = getattr(error, "sqlite_errorname", "") or ""
     for code, (what, hint) in _MEANINGS.items():
         if name.startswith(code):
-            return StoreError(f"store {path}: {what} [{name}]", hint=hint)
+            return StoreError(f"store {path}: {what} [{name}]{f': {found}' if found else ''}", hint=hint)
     return StoreError(f"store {path}: {error}", hint="if this stays, see docs/store.md")
 
 

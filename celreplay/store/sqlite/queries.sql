@@ -360,6 +360,20 @@ JOIN deliveries AS d ON d.linkedid = k.linkedid AND d.connector = n.connector AN
 SELECT r.id FROM replays AS r WHERE r.waiting <>
     (SELECT count(*) FROM deliveries AS d WHERE d.replay_id = r.id AND d.turn IS NOT NULL)
 
+-- without_bytes: deliveries that wait and could never be sent; for the check only
+SELECT d.id FROM deliveries AS d WHERE d.turn IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM payloads AS p WHERE p.delivery_id = d.id)
+
+-- lost_payloads: bytes of a delivery that is not there; for the check only
+SELECT p.delivery_id FROM payloads AS p WHERE NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = p.delivery_id)
+
+-- lost_attempts: attempts of a delivery that is not there; for the check only
+SELECT DISTINCT a.delivery_id FROM attempts AS a
+WHERE NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.id = a.delivery_id)
+
+-- lost_aliases: linkedids of a call that is not there; for the check only
+SELECT a.linkedid FROM call_aliases AS a WHERE NOT EXISTS (SELECT 1 FROM calls AS c WHERE c.seq = a.seq)
+
 -- strands: all strands with something waiting; for the check only
 SELECT id, connector, strand, lane, turn, yields, attempts, impatient FROM deliveries
 WHERE turn IS NOT NULL AND strand IS NOT NULL

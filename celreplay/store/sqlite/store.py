@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from celreplay.calls.model import Call
+from celreplay.errors import StoreError
 from celreplay.retention import RetentionConfig
 from celreplay.store.base import (
     Claim,
@@ -36,10 +37,11 @@ from celreplay.store.sqlite import (
 )
 from celreplay.store.sqlite import claims as claiming
 from celreplay.store.sqlite.asking import Patience
-from celreplay.store.sqlite.errors import store_error
+from celreplay.store.sqlite.copying import create
+from celreplay.store.sqlite.errors import is_damage, store_error
 from celreplay.store.sqlite.jsontext import json_text
 from celreplay.store.sqlite.statements import SQL
-from celreplay.store.sqlite.thread import DatabaseThread
+from celreplay.store.sqlite.thread import Damage, DatabaseThread
 
 
 class SqliteStore:
@@ -50,6 +52,7 @@ class SqliteStore:
         self._system = system
         self._interpreter = interpreter
         self._patience: dict[str, Patience] = {}
+        schema.refuse_unknown(path)
         writing = schema.connect(path, busy_timeout=busy_timeout)
         try:
             schema.migrate(writing, path)
@@ -57,8 +60,9 @@ class SqliteStore:
         except BaseException:
             writing.close()
             raise
-        self._writer = DatabaseThread(writing, str(path), writes=True)
-        self._reader = DatabaseThread(reading, str(path), writes=False)
+        self._damage = Damage(str(path))
+        self._writer = DatabaseThread(writing, str(path), self._damage, writes=True)
+        self._reader = DatabaseThread(reading, str(path), self._damage, writes=False)
 
     @classmethod
     def open(
@@ -68,11 +72,16 @@ class SqliteStore:
         `pbx.name`, a part of each delivery's identity; `interpreter` is stored beside each call, to tell
         later by which rules it was understood. Blocks; raises StoreError."""
         path = Path(path)
-        schema.create(path)
+        create(path)
         try:
             return cls(path, system, interpreter, busy_timeout)
         except (sqlite3.Error, OSError) as error:
-            raise store_error(error, str(path)) from None
+            found = check.first_damage(str(path)) if is_damage(error) else ""
+            raise store_error(error, str(path), found) from None
+
+    @property
+    def damage(self) -> StoreError | None:
+        return self._damage.error
 
     async def save_calls(
         self,
@@ -243,7 +252,7 @@ class SqliteStore:
 
     async def check(self) -> list[str]:
         """What is wrong inside the store, by looking at everything; empty when nothing is. Takes long."""
-        return await self._reader.run(check.mistakes)
+        return await self._reader.run(check.findings)
 
     async def aclose(self) -> None:
         await asyncio.to_thread(self._close)

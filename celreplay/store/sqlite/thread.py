@@ -8,9 +8,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+import structlog
 
 from celreplay.errors import StoreError
-from celreplay.store.sqlite.errors import ends_transaction, store_error
+from celreplay.store.sqlite.check import first_damage
+from celreplay.store.sqlite.errors import ends_transaction, is_damage, store_error
+
+_log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -35,6 +39,22 @@ class _Job(msgspec.Struct):
             self.future.set_result(self.result)
 
 
+class Damage:
+    """What the threads of one store know of its file's being broken. It stays so until the file is opened
+    again: writing to it would break more."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.error: StoreError | None = None
+
+    def found(self, error: Exception) -> StoreError:
+        """The error for everybody; the first time it is looked for what is broken, and the log is told."""
+        if self.error is None:
+            self.error = store_error(error, self._path, first_damage(self._path))
+            _log.error("store.damaged", error=str(self.error))
+        return self.error
+
+
 class DatabaseThread:
     """Runs jobs on one connection in the order in which they were asked for.
 
@@ -43,9 +63,10 @@ class DatabaseThread:
     gives every job a transaction, that is, a view, of its own.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: str, *, writes: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: str, damage: Damage, *, writes: bool) -> None:
         self._connection = connection
         self._path = path
+        self._damage = damage
         self._writes = writes
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -104,6 +125,8 @@ class DatabaseThread:
         return batch
 
     def _write(self, batch: list[_Job]) -> None:
+        if self._damage.error is not None:
+            raise self._damage.error
         self._connection.execute("BEGIN IMMEDIATE")
         for job in batch:
             self._connection.execute("SAVEPOINT job")
@@ -133,6 +156,8 @@ class DatabaseThread:
             job.error = self._for_people(error)
 
     def _for_people(self, error: Exception) -> Exception:
+        if is_damage(error):
+            return self._damage.found(error)
         return store_error(error, self._path) if isinstance(error, sqlite3.Error) else error
 
 

@@ -1,0 +1,60 @@
+"""`celreplay store`: looking after the file in which celreplay keeps what it knows."""
+
+from pathlib import Path
+
+import click
+
+from celreplay.cli import EXIT_FAILED
+from celreplay.cli.common import config_option, load_config, quiet_log
+from celreplay.parts import store_path
+from celreplay.store.sqlite.upkeep import back_up, inspect, megabytes, vacuum
+
+
+@click.group(name="store")
+def command() -> None:
+    """Check the store, copy it, make its file smaller."""
+    quiet_log()
+
+
+@command.command(name="check")
+@config_option
+def check(config_path: Path) -> None:
+    """Look whether the store is sound.
+
+    Reads the whole file, beside a running daemon too, and changes nothing. Each finding is a line on stdout;
+    exit code 1 if there is one.
+    """
+    path = store_path(load_config(config_path))
+    findings = inspect(path)
+    for finding in findings:
+        click.echo(finding)
+    if findings:
+        click.echo(f"celreplay: store {path} is not sound: docs/store.md, Damage, says what to do", err=True)
+        raise click.exceptions.Exit(EXIT_FAILED)
+    click.echo(f"store {path} is sound")
+
+
+@command.command(name="backup")
+@config_option
+@click.argument("file", type=click.Path(path_type=Path))
+def backup(config_path: Path, file: Path) -> None:
+    """Copy the store as it is now to FILE.
+
+    Works beside a running daemon. The copy is checked, readable for its owner only, and never takes the place
+    of another file.
+    """
+    size = back_up(store_path(load_config(config_path)), file)
+    click.echo(f"{file}: {megabytes(size)}, checked")
+
+
+@command.command(name="vacuum")
+@config_option
+def shrink(config_path: Path) -> None:
+    """Give unused room in the store's file back to the disk.
+
+    Only while celreplay is stopped, and with twice the store's content free on its disk.
+    """
+    path = store_path(load_config(config_path))
+    done = vacuum(path)
+    freed = megabytes(done.before - done.after)
+    click.echo(f"store {path}: {freed} freed, {megabytes(done.before)} before, {megabytes(done.after)} now")
