@@ -23,6 +23,7 @@ from celreplay.cel.grouping import groups_of
 from celreplay.demo.data import COLUMNS, CapturedCall, captured_calls
 from celreplay.health import Health
 from celreplay.intake import Intake
+from celreplay.sources.base import CelSource
 from celreplay.sources.opening import source_of
 from celreplay.store.sqlite import SqliteStore
 from celreplay.tail import Tail, TailOptions
@@ -195,10 +196,17 @@ class Watch:
         self.tail: Tail
         self._open = False
 
-    async def start(self, *, page: int = 2000, start: int | None = None) -> Tail:
+    async def start(
+        self,
+        *,
+        page: int = 2000,
+        start: int | None = None,
+        source: CelSource | None = None,
+        busy_timeout: float = 5.0,
+    ) -> Tail:
         """As the daemon does."""
-        self.store = SqliteStore.open(self.store_file, system="pbx1")
-        self.source = source_of(self.table.url, timezone=self.table.zone.key)
+        self.store = SqliteStore.open(self.store_file, system="pbx1", busy_timeout=busy_timeout)
+        self.source = source or source_of(self.table.url, timezone=self.table.zone.key)
         options = TailOptions(grace=GRACE, stale_after=STALE, page=page, start=start)
         intake = Intake(RULES, {"crm": FakeConnector()})
         self.tail = Tail(self.source, self.store, intake, self.clock, Health(), options)

@@ -65,9 +65,11 @@ class MysqlDatabase:
         database: str,
         unix_socket: str = "",
         driver: str = "",
+        statement_seconds: float = _STATEMENT_SECONDS,
     ) -> None:
         self._host, self._port, self._user, self._database = host, port, user, database
         self._password, self._socket = password, unix_socket
+        self._seconds = statement_seconds
         self._driver = driver or driver_name()
         self._table = "cel"
         self._unicode = True
@@ -108,13 +110,13 @@ class MysqlDatabase:
                 return [tuple(row) for row in await cursor.fetchall()]
 
         try:
-            return await self._pool.run(job, _STATEMENT_SECONDS)
+            return await self._pool.run(job, self._seconds)
         except SourceError as error:
             if not isinstance(error.__cause__, UnicodeError) or not self._unicode:
                 raise
         self._unicode = False  # bytes that are no UTF-8 in the table: from now on we decode ourselves
         self._pool.discard_idle()
-        return await self._pool.run(job, _STATEMENT_SECONDS)
+        return await self._pool.run(job, self._seconds)
 
     async def aclose(self) -> None:
         """See Database."""

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -40,7 +41,7 @@ def _database(url: str) -> Database:
     if scheme not in {"postgresql", "postgres", "mysql", "mariadb"} or not parts.path.strip("/"):
         raise SourceError("the URL of the CEL database names no known database", hint=_FORMS)
     given = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    common = {
+    common: dict[str, Any] = {
         "host": unquote(parts.hostname or ""),
         "user": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),

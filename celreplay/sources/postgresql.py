@@ -38,9 +38,19 @@ class PostgresqlDatabase:
     dialect = Dialect('"', "$")
     short = False
 
-    def __init__(self, *, host: str, port: int | None, user: str, password: str, database: str) -> None:
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int | None,
+        user: str,
+        password: str,
+        database: str,
+        statement_seconds: float = _STATEMENT_SECONDS,
+    ) -> None:
         self._host, self._port, self._user, self._database = host, port, user, database
         self._password = password
+        self._seconds = statement_seconds
         self._table = "cel"
         self._pool: _Pool = Pool(self._connect, lambda connection: connection.terminate(), self._said)
 
@@ -70,7 +80,7 @@ class PostgresqlDatabase:
         async def job(connection: "asyncpg.Connection[asyncpg.Record]") -> list[Row]:
             return [tuple(row) for row in await connection.fetch(statement.sql, *statement.arguments)]
 
-        return await self._pool.run(job, _STATEMENT_SECONDS)
+        return await self._pool.run(job, self._seconds)
 
     async def aclose(self) -> None:
         """See Database."""
