@@ -50,19 +50,22 @@ def back_up(path: Path, to: Path) -> int:
     return to.stat().st_size
 
 
-def vacuum(path: Path) -> Vacuumed:
+def vacuum(path: Path, *, free: int | None = None) -> Vacuumed:
     """Give unused room in the file back to the disk. Raises StoreError while a daemon works, or where the
-    disk has no room for the two copies that SQLite makes on the way (https://www.sqlite.org/lang_vacuum.html)."""
+    disk has no room for the two copies that SQLite makes on the way (https://www.sqlite.org/lang_vacuum.html). `free`: bytes
+    that are free; None = as the disk says."""
     _needs_file(path)
     with _alone(path):
         try:
             with closing(schema.connect(path, busy_timeout=10)) as connection:
-                return _vacuum(connection, path)
+                return _vacuum(
+                    connection, path, shutil.disk_usage(path.parent).free if free is None else free
+                )
         except sqlite3.Error as error:
             raise store_error(error, str(path)) from None
 
 
-def _vacuum(connection: sqlite3.Connection, path: Path) -> Vacuumed:
+def _vacuum(connection: sqlite3.Connection, path: Path, free: int) -> Vacuumed:
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = path.stat().st_size
     pages, unused, size = (
@@ -70,7 +73,6 @@ def _vacuum(connection: sqlite3.Connection, path: Path) -> Vacuumed:
         for name in ("page_count", "freelist_count", "page_size")
     )
     needed = 2 * (pages - unused) * size
-    free = shutil.disk_usage(path.parent).free
     if free < needed:
         raise StoreError(
             f"store {path}: {megabytes(needed)} must be free on its disk, {megabytes(free)} are",
