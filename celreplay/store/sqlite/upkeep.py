@@ -52,15 +52,14 @@ def back_up(path: Path, to: Path) -> int:
 
 def vacuum(path: Path, *, free: int | None = None) -> Vacuumed:
     """Give unused room in the file back to the disk. Raises StoreError while a daemon works, or where the
-    disk has no room for the two copies that SQLite makes on the way (https://www.sqlite.org/lang_vacuum.html). `free`: bytes
-    that are free; None = as the disk says."""
+    disk has no room for the two copies that SQLite makes on the way (https://www.sqlite.org/lang_vacuum.html).
+    `free`: bytes that are free there; None = as the disk says."""
     _needs_file(path)
+    free = shutil.disk_usage(path.parent).free if free is None else free
     with _alone(path):
         try:
             with closing(schema.connect(path, busy_timeout=10)) as connection:
-                return _vacuum(
-                    connection, path, shutil.disk_usage(path.parent).free if free is None else free
-                )
+                return _vacuum(connection, path, free)
         except sqlite3.Error as error:
             raise store_error(error, str(path)) from None
 
