@@ -98,6 +98,7 @@ def expected(case: str) -> dict[str, Any]:
     told = {
         "duration": truth.get("duration_seconds"),
         "caller_channel": truth.get("channel"),
+        "trunk": truth.get("trunk"),
         "hangup_by": truth.get("hangup_by"),
         "sip_code": _sip_code(truth),
         "extension": truth.get("final_agent") or _extension(truth),

@@ -31,13 +31,20 @@ def leg_disposition(leg: LegStory) -> Disposition:
     if leg.talks:
         return Disposition.ANSWERED
     cause = leg.channel.cause
-    if cause is None or cause in _TAKEN_BACK:
+    if cause is None or taken_back(leg.channel):
         return Disposition.NO_ANSWER
     if cause == _USER_BUSY or (cause == _REJECTED and not leg.outside):
         return Disposition.BUSY
     if cause == _NO_ANSWER or (cause == _NO_USER and not leg.outside):
         return Disposition.NO_ANSWER
     return Disposition.FAILED
+
+
+def taken_back(channel: Channel) -> bool:
+    """Whether the PBX ended a leg that was not answered. On chan_pjsip a side that refuses is its own
+    hangupsource; a leg taken back names nobody, and may show the cause of an earlier leg's refusal, which the
+    caller's channel has kept. chan_sip names nobody in either case."""
+    return channel.cause in _TAKEN_BACK or (channel.source == "" and channel.name.startswith("PJSIP/"))
 
 
 class Because(StrEnum):
@@ -145,7 +152,7 @@ def _never_rung(caller: Channel) -> Verdict:
         return Verdict(Disposition.FAILED, Because.FAILURE)
     if caller.source == caller.name:
         return Verdict(Disposition.NO_ANSWER, Because.CALLER)
-    if caller.source is not None:
+    if caller.source is not None or caller.app("dial"):
         return Verdict(Disposition.FAILED, Because.PBX)
     return Verdict(Disposition.UNKNOWN, Because.NOTHING)
 

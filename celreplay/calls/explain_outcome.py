@@ -8,6 +8,7 @@ from celreplay.calls.dispositions import (
     cause_channel,
     judged_legs,
     leg_disposition,
+    taken_back,
     verdict_on,
 )
 from celreplay.calls.explain_facts import Facts, Reason, cause_text, joined, seconds, stay_seqs
@@ -18,7 +19,6 @@ from celreplay.cel.channel import CONFERENCES
 
 _TAKEN_BACK = {"CANCEL": "the caller gave up", "NOANSWER": "nobody answered within the Dial time-out"}
 _TAKEN_BACK |= {"ANSWER": "another phone answered"}
-_TAKEN_BACK_CAUSES = (0, 16, 26, 127)
 
 
 def disposition(facts: Facts) -> Reason:
@@ -95,7 +95,7 @@ def _leg_said(facts: Facts, leg: LegStory) -> str:
         return f"{channel.name} was rung and the rows stop: {leg_disposition(leg).value}"
     rang = f"rang {seconds(leg.rang_at, channel.ended_at)} and " if leg.rang_at is not None else ""
     words = cause_text(channel.cause)
-    if channel.cause in _TAKEN_BACK_CAUSES:
+    if channel.cause is not None and taken_back(channel):
         status = facts.caller.dialstatus
         why = _TAKEN_BACK.get(status, "taken back by the PBX")
         words = f"cause {channel.cause} ({why})"

@@ -2,7 +2,7 @@
 
 from celreplay.calls.explain_facts import Facts, Reason
 from celreplay.calls.explain_outcome import conference_seqs, disposition
-from celreplay.calls.moments import rung_legs
+from celreplay.calls.moments import rung_legs, stopped
 from celreplay.calls.sides import last_talk
 from celreplay.cel.channel import Channel
 from celreplay.cel.events import EventType
@@ -90,9 +90,10 @@ def ring(facts: Facts) -> Reason:
         channel = story.persons[0].channel
         seqs = [*facts.answer(channel), *(stay.seq for stay in channel.talks), *until.seqs]
         return Reason(f"{begin} to the first answer, {channel.name}", [first.channel.seq, *seqs])
-    last = max(rung, key=lambda leg: leg.channel.ended_at or 0).channel
-    text = f"{begin} to {facts.event(last.ended_seq)} of {last.name}, who rang last"
-    return Reason(text, [first.channel.seq, *facts.end(last)])
+    last = max(rung, key=lambda leg: stopped(leg.channel) or 0).channel
+    stop = facts.answer(last) or facts.end(last)
+    text = f"{begin} to {facts.event(stop[0])} of {last.name}, who rang last"
+    return Reason(text, [first.channel.seq, *stop])
 
 
 def talk(facts: Facts) -> Reason:

@@ -11,6 +11,9 @@ from celreplay.cel.names import age_of, epoch_of, local_partner
 from celreplay.times import SECOND
 
 _HALF_A_DAY = 43_200 * SECOND
+# Causes of a phone that answered and was let go before it was joined to the caller: an agent who still heard
+# the queue's announcement when the caller hung up. Whoever has talked ends with another.
+_NEVER_JOINED = frozenset({0, 26, 127})
 
 
 class LegStory(msgspec.Struct, kw_only=True, eq=False, gc=False):
@@ -134,14 +137,14 @@ def _met_at(caller: Channel, channel: Channel) -> int:
 
 
 def _talks(scene: Scene, family: Family, channel: Channel) -> list[Interval]:
-    if scene.bridges:
+    if scene.bridges or (scene.streams and scene.all_events):  # of all events there are, no bridge: none was
         if not channel.stays:
             return []
         return talks_of(channel, scene) if _is_connected(scene, channel) else []
     origin = family.origin
     if channel.answered_at is None or (origin.answered_at is None and origin.started):
         return []
-    if origin.dialstatus not in ("", "ANSWER"):
+    if origin.dialstatus not in ("", "ANSWER") or channel.cause in _NEVER_JOINED:
         return []
     end = channel.ended_at if channel.ended_at is not None else scene.rows[-1].eventtime
     return [(channel.answered_at, max(channel.answered_at, end))]

@@ -7,6 +7,7 @@ from celreplay.calls.model import Direction
 from celreplay.calls.sides import last_talk
 from celreplay.calls.talk import Interval, common, talks_of, union, up_to
 from celreplay.calls.unannounced import forwarded_leg
+from celreplay.cel.channel import Channel
 from celreplay.times import seconds_between
 
 
@@ -55,9 +56,14 @@ def ring_of(story: Story, direction: Direction) -> float | None:
     persons = story.persons
     if persons and persons[0].answered_at is not None:
         return seconds_between(first, persons[0].answered_at)
-    ends = [leg.channel.ended_at for leg in rung]
+    ends = [stopped(leg.channel) for leg in rung]
     known = [end for end in ends if end is not None]
     return seconds_between(first, max(known)) if len(known) == len(ends) else None
+
+
+def stopped(channel: Channel) -> int | None:
+    """A phone that answered, and was let go before it met the caller, rang up to its answer."""
+    return channel.answered_at if channel.answered_at is not None else channel.ended_at
 
 
 def rung_legs(story: Story, direction: Direction) -> list[LegStory]:

@@ -64,8 +64,13 @@ def _blind(story: Story, seq: int, event: CelEvent, until: int) -> Transfer:
         at=Instant(event.eventtime),
         by=story.parties.number(event.uniqueid),
         to=to,
-        result=result_of(story, legs, seq),
+        result=result_of(story, legs, seq) or ("failed" if _dials(story, seq, until) else None),
     )
+
+
+def _dials(story: Story, seq: int, until: int) -> bool:
+    """A Dial ran after the transfer. Where nobody was rung, none of its phones could be reached."""
+    return any(app.name == "dial" and seq < app.seq < until for one in story.channels for app in one.apps)
 
 
 def _attended(story: Story, seq: int, event: CelEvent) -> Transfer:

@@ -8,7 +8,7 @@ from celreplay.cel.events import EventType
 from celreplay.cel.names import is_local
 from celreplay.times import SECOND, Instant
 
-_ALONE = SECOND // 2  # within which a phone that was given up still ends while the next leg begins
+_ALONE = SECOND // 2  # within which a phone that was given up still ends, and those of one group begin
 
 
 def unannounced(story: Story) -> list[tuple[int, Transfer]]:
@@ -22,7 +22,7 @@ def unannounced(story: Story) -> list[tuple[int, Transfer]]:
 
 def forwarded_leg(story: Story) -> LegStory | None:
     """The first outside leg that a call from outside, or to an inside number, was sent on to: a FORWARD row,
-    or no phone rang any more when it began."""
+    or no phone rang beside it when it began. A mobile that rings along with phones is one of a group."""
     told = bool(_forwards(story))
     for leg in story.legs:
         if leg.outside and leg.rang_at is not None and _comes_alone(story, leg, told=told):
@@ -34,10 +34,17 @@ def _comes_alone(story: Story, leg: LegStory, *, told: bool) -> bool:
     before = [other for other in story.legs if other.channel.seq < leg.channel.seq and not other.outside]
     if any(other.talks for other in before):
         return False
-    begun = leg.rang_at or 0
-    return told or all(
-        other.channel.ended_at is not None and other.channel.ended_at <= begun + _ALONE for other in before
-    )
+    return told or not any(_rings_beside(other, leg) for other in story.legs if not other.outside)
+
+
+def _rings_beside(other: LegStory, leg: LegStory) -> bool:
+    """Still, or from the same moment on, whichever of the two Asterisk called first."""
+    begun, other_begun = leg.rang_at or 0, other.rang_at
+    if other.channel.seq < leg.channel.seq:
+        return other.channel.ended_at is None or other.channel.ended_at > begun + _ALONE
+    if other_begun is None or other_begun > begun + _ALONE:
+        return False
+    return other.channel.seq < leg.channel.ended_seq
 
 
 def _forward(story: Story) -> tuple[int, Transfer] | None:
