@@ -167,3 +167,65 @@ async def test_without_id_a_backlog_in_small_pages_is_whole(no_id: Watch) -> Non
     await no_id.settle()
     assert await no_id.stored(calls) == await no_id.expected(*calls)
     assert await no_id.queued() == sorted(call.linkedid for call in calls)
+
+
+# rows that are garbage
+
+_TIMES = {
+    "sqlite": ("NULL", "'yesterday'", "''", "x'fffe'", "'99999999999999999999'", "'-5'", "1e300"),
+    "postgresql": ("NULL", "'infinity'", "'-infinity'", "'0044-03-15 BC'", "'1900-01-01'", "'9999-12-31'"),
+    "mariadb": ("NULL", "'0000-00-00 00:00:00'", "'1000-01-01'", "'9999-12-31 23:59:59'"),
+}
+
+
+async def bear_anything(table: Table) -> None:
+    """The columns take NULL."""
+    if table.server == "postgresql":
+        columns = "SELECT column_name FROM information_schema.columns WHERE table_name = 'cel' AND is_nullable = 'NO'"
+        for (name,) in await table.execute(columns):
+            if name != "id":
+                await table.execute(f"ALTER TABLE cel ALTER COLUMN {name} DROP NOT NULL")
+    elif table.server == "mariadb":
+        types = {"eventtime": "datetime", "uniqueid": "varchar(32)", "linkedid": "varchar(32)"}
+        changes = [f"MODIFY {name} {of} NULL" for name, of in types.items()]
+        await table.execute(f"ALTER TABLE cel {', '.join(changes)}")
+
+
+async def write_garbage(table: Table) -> None:
+    """Rows with hardly a value but a time, which is none."""
+    mode = "SET STATEMENT sql_mode='' FOR " if table.server == "mariadb" else ""
+    insert = f"{mode}INSERT INTO cel (eventtime, eventtype, uniqueid)"
+    for time in _TIMES[table.server]:
+        for rest in ("''", "NULL"), ("'HANGUP'", "'garbage'"):
+            await table.execute(f"{insert} VALUES ({time}, {', '.join(rest)})")
+
+
+@pytest.mark.parametrize("kind", [*ALL, *WITHOUT_ID])
+async def test_rows_that_are_garbage_hide_no_call(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """NULLs and times that are none, before, in the middle of and behind calls; live and as a backlog."""
+    watch = Watch(await Table.made(kind, request, tmp_path), tmp_path)
+    await watch.happens(OTHERS[0])
+    await bear_anything(watch.table)
+    await write_garbage(watch.table)
+    await watch.start()
+    await watch.settle()
+    calls = []
+    for place, other in enumerate(OTHERS[1:5]):
+        await watch.clock.sleep(30)
+        call = watch.begins(other)
+        await watch.table.write(call.rows[:3])
+        if place % 2:
+            await watch.read()
+        await write_garbage(watch.table)
+        await watch.table.write(call.rows[3:])
+        calls.append(call)
+        await watch.settle()
+        if place == 2:
+            await watch.stop()
+            await watch.start(page=5)
+    await watch.clock.sleep(3600)
+    await watch.settle()
+    assert await watch.stored(calls) == await watch.expected(*calls)
+    await watch.stop()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 
 import asyncpg
 
@@ -51,6 +52,7 @@ class PostgresqlDatabase:
         self._host, self._port, self._user, self._database = host, port, user, database
         self._password = password
         self._seconds = statement_seconds
+        self._times_as_text = False
         self._table = "cel"
         self._pool: _Pool = Pool(self._connect, lambda connection: connection.terminate(), self._said)
 
@@ -80,6 +82,13 @@ class PostgresqlDatabase:
         async def job(connection: "asyncpg.Connection[asyncpg.Record]") -> list[Row]:
             return [tuple(row) for row in await connection.fetch(statement.sql, *statement.arguments)]
 
+        try:
+            return await self._pool.run(job, self._seconds)
+        except SourceError as error:
+            if not isinstance(error.__cause__, OverflowError) or self._times_as_text:
+                raise
+        self._times_as_text = True  # a time that Python cannot hold: from now on we read them ourselves
+        self._pool.discard_idle()
         return await self._pool.run(job, self._seconds)
 
     async def aclose(self) -> None:
@@ -102,6 +111,11 @@ class PostgresqlDatabase:
                     name, schema="pg_catalog", format="binary", encoder=str.encode, decoder=bytes
                 )
             await connection.execute("SET client_encoding TO 'SQL_ASCII'")
+        if self._times_as_text:
+            for name in ("timestamp", "timestamptz"):
+                await connection.set_type_codec(
+                    name, schema="pg_catalog", format="text", encoder=str, decoder=_time_or_text
+                )
         return connection
 
     def _said(self, error: Exception) -> SourceError:
@@ -116,6 +130,14 @@ class PostgresqlDatabase:
             what = str(error) or type(error).__name__
             return SourceUnavailableError(f"{self._place} does not answer: {what}")
         return SourceError(f"{self._place}: {error}")
+
+
+def _time_or_text(text: str) -> datetime | str:
+    """The datetime, or what stands there: a year before Christ, `infinity`."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return text
 
 
 def _str(value: object) -> str:
