@@ -141,6 +141,7 @@ async def _api(parts: Parts) -> AsyncIterator[list[str]]:
     app = make_app(
         parts.services,
         parts.deliveries,
+        parts.monitor,
         auth,
         readers={name for name, account in accounts.items() if account.role == "read"},
         zone=zone_named(parts.config.pbx.timezone),

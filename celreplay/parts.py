@@ -22,6 +22,7 @@ from celreplay.health import Health
 from celreplay.intake import Intake
 from celreplay.keeping import Keeper
 from celreplay.lookup import Settled
+from celreplay.monitor import Monitor
 from celreplay.period import parse_period
 from celreplay.replay import Replayer
 from celreplay.services import Services
@@ -47,6 +48,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     deliverer: Deliverer
     keeper: Keeper
     services: Services
+    monitor: Monitor
     deliveries: Deliveries
 
 
@@ -102,6 +104,8 @@ async def parts_of(config: Config, *, rename: bool = False) -> AsyncIterator[Par
             source=source, store=store, replayer=replayer, connectors=connectors, health=health, clock=clock
         )
         stack.push_async_callback(services.aclose)
+        tail = Tail(source, store, intake, clock, health, _tail_options(config, clock))
+        deliverer = Deliverer(store, connectors, driver, clock, options, config.delivery)
         yield Parts(
             config=config,
             clock=clock,
@@ -109,11 +113,20 @@ async def parts_of(config: Config, *, rename: bool = False) -> AsyncIterator[Par
             source=source,
             store=store,
             connectors=connectors,
-            tail=Tail(source, store, intake, clock, health, _tail_options(config, clock)),
+            tail=tail,
             replayer=replayer,
-            deliverer=Deliverer(store, connectors, driver, clock, options, config.delivery),
+            deliverer=deliverer,
             keeper=Keeper(store, clock, config.retention),
             services=services,
+            monitor=Monitor(
+                source=source,
+                store=store,
+                store_path=store_path(config),
+                health=health,
+                clock=clock,
+                vitals=deliverer.vitals,
+                has_begun=lambda: tail.has_begun,
+            ),
             deliveries=Deliveries(
                 source=source, store=store, intake=intake, connectors=connectors, clock=clock
             ),

@@ -20,7 +20,7 @@ from celreplay.times import Instant
 LOOK_UP_PATIENCE = 5.0
 """Seconds a request waits for the look-up of its ids; a slower one goes on as a replay."""
 BEFORE_LIVE_READING = "period before live reading"
-BEFORE_LIVE_READING = "period before live reading"
+"""What `Store.once` remembers of the refusal of the first period before live reading."""
 _ENDED = (ReplayState.DONE, ReplayState.CANCELLED, ReplayState.FAILED)
 
 

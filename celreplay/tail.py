@@ -81,6 +81,11 @@ class Tail:
         """Calls that have begun and not finished."""
         return len(self._grouper)
 
+    @property
+    def has_begun(self) -> bool:
+        """The place in the table is known."""
+        return self._started
+
     async def begin(self) -> None:
         """Find the place before anything else happens: a call that ends from now on is ours. Where the
         database is away, `run` tries again."""

@@ -27,6 +27,7 @@ from celreplay.demo.data import captured_calls, create_table, write_rows
 from celreplay.health import Health
 from celreplay.intake import Intake
 from celreplay.lookup import Settled
+from celreplay.monitor import Monitor
 from celreplay.replay import Replayer
 from celreplay.services import BEFORE_LIVE_READING, Services
 from celreplay.sources.base import CelSource
@@ -53,6 +54,7 @@ class Door:
         self.clock = FakeClock(int(NOW))
         self.health = Health()
         self.port = 0
+        self.has_begun = True
 
     async def open(
         self,
@@ -84,9 +86,19 @@ class Door:
         self.deliveries = Deliveries(
             source=source, store=self.store, intake=intake, connectors=_connectors(), clock=self.clock
         )
+        self.monitor = Monitor(
+            source=source,
+            store=self.store,
+            store_path=self.folder / "store.sqlite",
+            health=self.health,
+            clock=self.clock,
+            vitals=dict,
+            has_begun=lambda: self.has_begun,
+        )
         app = make_app(
             services,
             self.deliveries,
+            self.monitor,
             auth,
             zone=MOSCOW,
             clock=self.clock,
@@ -608,6 +620,40 @@ async def test_a_connections_next_request_is_not_logged_under_the_users_name(
     assert [line["user"] for line in logs if line["event"] == "api.request"] == [""]
 
 
+async def test_status_tells_everything_or_one_element(door: Door) -> None:
+    """`/status` for monitoring; `path=` selects an element; a path that leads nowhere is 404, and login is needed."""
+    await door.curl(LOGIN + f'read_call?id={ONE}"')
+    status, body = await door.curl("curl --digest -u reader:password HOST/status")
+    assert status == 200
+    assert body["connectors"]["crm"]["pending"] == 1
+    assert body["connectors"]["crm"]["oldest_due"].startswith("2026-11-23T02:13:")
+    assert body["store_bytes"] > 0
+    for path, expected in {
+        "connectors.crm.pending": 1,
+        "problems": {},
+        "cel_error": None,
+        "connectors": body["connectors"],
+    }.items():
+        assert await door.curl(f"curl --digest -u login:password 'HOST/status?path={path}'") == (
+            200,
+            expected,
+        ), path
+    for path in ("nothing", "connectors.crm.nothing", "store_bytes.x", "."):
+        status, answer = await door.curl(f"curl --digest -u login:password 'HOST/status?path={path}'")
+        assert (status, answer["error"]["parameter"]) == (404, "path")
+    assert (await door.curl("curl HOST/status")).status == 401
+
+
+async def test_readiness_is_about_reading_and_the_store(door: Door) -> None:
+    """503 until the place in the table is known, and while a database is away; no credentials."""
+    door.has_begun = False
+    assert await door.curl("curl HOST/readyz") == (503, {"ready": False})
+    door.has_begun = True
+    assert await door.curl("curl HOST/readyz") == (200, {"ready": True})
+    door.health.problem("cel", "away")
+    assert await door.curl("curl HOST/readyz") == (503, {"ready": False})
+
+
 async def test_a_period_is_taken_at_once(door: Door) -> None:
     """A period is answered before any row is read; the work is the replayer's."""
     status, body = await door.curl(LOGIN + 'read_call?start_date=-1"')
@@ -622,6 +668,7 @@ def test_the_document_lists_every_route(request: pytest.FixtureRequest) -> None:
     text = (request.config.rootpath / "docs" / "api.md").read_text(encoding="utf-8")
     app = make_app(
         None,  # type: ignore[arg-type]  # no handler runs
+        None,  # type: ignore[arg-type]
         None,  # type: ignore[arg-type]
         DigestAuth({}),
         zone=MOSCOW,

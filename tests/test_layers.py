@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"sources", "store", "connectors"},
     {"choices", "intake", "lookup", "following", "rebuilding"},
     {"tail", "replay", "delivery", "keeping"},
-    {"services", "deliveries"},
+    {"services", "deliveries", "overview", "monitor"},
     {"parts"},
     {"api"},
     {"daemon"},
@@ -33,6 +33,7 @@ LAYERS: list[set[str]] = [
 TOGETHER = [
     GROUND,
     {"choices", "intake", "lookup", "following", "rebuilding"},
+    {"services", "deliveries", "overview", "monitor"},
     {"cli", "demo", "__main__"},
 ]
 """Layers whose members may import one another. Elsewhere siblings see only each other's seam, `base`."""

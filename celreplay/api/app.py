@@ -11,6 +11,7 @@ from celreplay.api.digest import DigestAuth
 from celreplay.api.guard import (
     HEALTH_PATH,
     READ_CALL_PATH,
+    READY_PATH,
     allowed_only,
     authenticated,
     headers_and_log,
@@ -18,8 +19,10 @@ from celreplay.api.guard import (
     same_site_only,
 )
 from celreplay.api.replays import BODY_TIMEOUT, Replays
+from celreplay.api.status import Status
 from celreplay.clock import Clock
 from celreplay.deliveries import Deliveries
+from celreplay.monitor import Monitor
 from celreplay.services import Services
 from celreplay.units import Network
 
@@ -31,6 +34,7 @@ _REPLAY = "/pbx/replays/{id:[0-9]{1,18}}"
 def make_app(
     services: Services,
     deliveries: Deliveries,
+    monitor: Monitor,
     auth: DigestAuth,
     *,
     zone: ZoneInfo,
@@ -46,6 +50,7 @@ def make_app(
     what stands before the ports, `body_timeout` the seconds a client has to send its body."""
     replays = Replays(services, zone=zone, clock=clock, body_timeout=body_timeout)
     routes = DeliveryRoutes(deliveries, zone=zone, clock=clock, body_timeout=body_timeout)
+    status = Status(monitor)
     app = web.Application(
         middlewares=[
             (gate or Gate()).timed,
@@ -70,7 +75,9 @@ def make_app(
             web.get("/pbx/deliveries/{id:[0-9]{1,18}}", routes.show),
             web.post("/pbx/deliveries/retry", routes.retry),
             web.post("/pbx/deliveries/discard", routes.discard),
+            web.get("/status", status.show),
             web.get(HEALTH_PATH, replays.healthz),
+            web.get(READY_PATH, status.readyz),
         ]
     )
     return app

@@ -29,7 +29,8 @@ _claimed: ContextVar[str] = ContextVar("claimed", default="")
 _LOOKING = frozenset({"GET", "HEAD"})
 READ_CALL_PATH = "/pbx/read_call"
 HEALTH_PATH = "/healthz"
-"""Answered without credentials."""
+READY_PATH = "/readyz"
+"""These two are answered without credentials."""
 
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -137,7 +138,7 @@ def authenticated(auth: DigestAuth, clock: Clock, readers: frozenset[str]) -> Mi
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = request.match_info.route.resource
-        if resource is not None and resource.canonical == HEALTH_PATH:
+        if resource is not None and resource.canonical in (HEALTH_PATH, READY_PATH):
             return await handler(request)
         now = clock.now()
         decision = auth.judge(

@@ -30,7 +30,7 @@ _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(config_path: Path, *, as_json: bool) -> None:
-    """Look for whatever could keep calls from arriving as they were.
+    """Look for whatever could keep calls from arriving.
 
     Each line says what was looked at, and what to do where it is not well. Nothing is
     changed, and no call is sent. Exit code: 0 all is well, 1 warnings, 2 errors, as

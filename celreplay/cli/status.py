@@ -1,8 +1,6 @@
 """`celreplay status`: how far reading is, what waits for the CRM, and why."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -12,46 +10,13 @@ from celreplay.cli.common import config_option, load_config, now, quiet_log, run
 from celreplay.cli.output import local
 from celreplay.cli.replay import summary
 from celreplay.config import Config
-from celreplay.errors import SourceError
+from celreplay.overview import Overview, body, overview_of
 from celreplay.parts import open_source, store_path
-from celreplay.sources.base import Position
-from celreplay.store.base import Hold, Reading, Replay, State
 from celreplay.store.ownership import holder
 from celreplay.store.sqlite import SqliteStore
-from celreplay.times import SECOND, Instant
+from celreplay.times import Instant
 
 _LATEST = 5
-
-
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found."""
-
-    daemon: int | None
-    """The pid of the running daemon."""
-    reading: Reading | None
-    end: Position | None
-    """The end of the CEL table; None where it cannot be read."""
-    trouble: str
-    """Why it cannot."""
-    outbox: Mapping[str, Mapping[State, int]]
-    holds: Mapping[str, Hold]
-    replays: list[Replay]
-
-    @property
-    def rows_behind(self) -> int | None:
-        """Ids between the stored position and the table's end; None where there are none."""
-        if self.reading is None or self.end is None:
-            return None
-        if self.end.id is None or self.reading.position.id is None:
-            return None
-        return max(0, self.end.id - self.reading.position.id)
-
-    @property
-    def seconds_behind(self) -> float | None:
-        """How much later the table's latest row is than the latest one read."""
-        if self.reading is None or self.end is None:
-            return None
-        return max(0, self.end.eventtime - self.reading.position.eventtime) / SECOND
 
 
 @click.command(name="status")
@@ -64,42 +29,25 @@ def command(config_path: Path, *, as_json: bool) -> None:
     """
     quiet_log()
     status = run(_status(load_config(config_path)))
-    click.echo(msgspec.json.encode(body(status)).decode() if as_json else "\n".join(lines(status)))
+    click.echo(msgspec.json.encode(body(status, now())).decode() if as_json else "\n".join(lines(status)))
 
 
-async def _status(config: Config) -> Status:
+async def _status(config: Config) -> Overview:
     path = store_path(config)
-    end, trouble = await _end_of_table(config)
-    if not path.exists():
-        return Status(
-            daemon=holder(path), reading=None, end=end, trouble=trouble, outbox={}, holds={}, replays=[]
-        )
-    store = SqliteStore.open(path, system=config.pbx.name, interpreter=str(INTERPRETER_VERSION))
-    try:
-        return Status(
-            daemon=holder(path),
-            reading=await store.reading(),
-            end=end,
-            trouble=trouble,
-            outbox=await store.counts(),
-            holds=await store.holds(),
-            replays=list(await store.replays(limit=_LATEST)),
-        )
-    finally:
-        await store.aclose()
-
-
-async def _end_of_table(config: Config) -> tuple[Position | None, str]:
     source = open_source(config)
+    store = None
     try:
-        return (await source.describe()).last, ""
-    except SourceError as error:
-        return None, str(error)
+        if path.exists():
+            store = SqliteStore.open(path, system=config.pbx.name, interpreter=str(INTERPRETER_VERSION))
+        status = await overview_of(source, store, daemon=holder(path))
+        return msgspec.structs.replace(status, store_bytes=path.stat().st_size if store else 0)
     finally:
         await source.aclose()
+        if store is not None:
+            await store.aclose()
 
 
-def lines(status: Status) -> list[str]:
+def lines(status: Overview) -> list[str]:
     """For people."""
     text = [f"daemon      {f'running (pid {status.daemon})' if status.daemon else 'not running'}"]
     text += [f"reading     {_reading(status)}"]
@@ -115,7 +63,7 @@ def lines(status: Status) -> list[str]:
     return text
 
 
-def _reading(status: Status) -> str:
+def _reading(status: Overview) -> str:
     reading = status.reading
     if reading is None:
         return "not begun: the daemon has never run with this store"
@@ -126,42 +74,6 @@ def _reading(status: Status) -> str:
     if status.rows_behind is not None:
         behind = f", {status.rows_behind} rows behind" if status.rows_behind else ", nothing behind"
     return f"{place}{time}{behind}, {len(reading.open_keys)} ids of open calls"
-
-
-def body(status: Status) -> dict[str, Any]:
-    """For programs; times are ISO-8601 UTC."""
-    reading = status.reading
-    return {
-        "daemon": {"running": status.daemon is not None, "pid": status.daemon},
-        "reading": reading
-        and {
-            "id": reading.position.id,
-            "eventtime": Instant(reading.position.eventtime).iso(),
-            "live_since": Instant(reading.live_since).iso(),
-            "open_keys": sorted(reading.open_keys),
-            "rows_behind": status.rows_behind,
-            "seconds_behind": status.seconds_behind,
-        },
-        "cel_error": status.trouble or None,
-        "connectors": {
-            name: {state.value: counts.get(state, 0) for state in State}
-            for name, counts in status.outbox.items()
-        },
-        "holds": {
-            name: {
-                "kind": hold.kind.value,
-                "reason": hold.reason,
-                "since": Instant(hold.since).iso(),
-                "next_try_at": Instant(hold.next_canary_at).iso(),
-            }
-            for name, hold in status.holds.items()
-        },
-        "replays": [
-            {"id": replay.id, "state": replay.state.value, "summary": summary(replay)}
-            for replay in status.replays
-        ],
-        "now": Instant(now()).iso(),
-    }
 
 
 def _local(instant: int) -> str:

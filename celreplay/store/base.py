@@ -297,6 +297,10 @@ class Store(Protocol):
         """When the next waiting delivery of these lanes is due; None when none waits."""
         ...
 
+    async def oldest_due(self, connector: str) -> int | None:
+        """When the earliest call began that is due and not held up; None when none is."""
+        ...
+
     # connectors
     async def connector_state(self, connector: str) -> dict[str, str]:
         """The connector's durable key-value."""

@@ -54,6 +54,15 @@ def next_due(
     return min((one for one in moments if one is not None), default=None)
 
 
+def oldest_due(connection: sqlite3.Connection, connector: str) -> int | None:
+    """See `Store.oldest_due`."""
+    moments = [
+        connection.execute(SQL["oldest_due"], {"connector": connector, "lane": int(lane)}).fetchone()["at"]
+        for lane in Lane
+    ]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
 _NEXT = ("next_ready", "next_timed")
 
 

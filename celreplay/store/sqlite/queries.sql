@@ -205,6 +205,10 @@ SELECT min(next_at) AS at FROM (SELECT connector, strand, next_at FROM deliverie
             WHERE s.connector = :connector AND s.strand = deliveries.strand AND s.turn = 3)
     LIMIT 1) AS first
 
+-- oldest_due: when the earliest call began that is due
+SELECT min(started_at) AS at FROM deliveries INDEXED BY deliveries_ready
+WHERE connector = :connector AND lane = :lane AND turn = 0
+
 -- next_timed: the earliest of what is not due yet
 SELECT min(next_at) AS at FROM deliveries INDEXED BY deliveries_timed
 WHERE connector = :connector AND lane = :lane AND turn = 1

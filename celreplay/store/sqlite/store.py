@@ -153,6 +153,9 @@ class SqliteStore:
             lambda connection: asking.next_due(connection, connector, patience, lanes)
         )
 
+    async def oldest_due(self, connector: str) -> int | None:
+        return await self._reader.run(partial(asking.oldest_due, connector=connector))
+
     async def connector_state(self, connector: str) -> dict[str, str]:
         return await self._reader.run(partial(asking.connector_state, connector=connector))
 
