@@ -135,7 +135,9 @@ def test_the_curl_lines_of_the_readme_ask_for_what_there_is(line: str) -> None:
         asked = parse(parameters, user="login", zone=zone_named("UTC"), now=NOW)
         assert asked.request.ids or asked.request.period
     else:
-        assert {name for name, _ in parse_qsl(parts.query)} <= ({"path"} if parts.path == "/status" else set())
+        assert {name for name, _ in parse_qsl(parts.query)} <= (
+            {"path"} if parts.path == "/status" else set()
+        )
 
 
 def yaml_blocks() -> list[tuple[str, str]]:
