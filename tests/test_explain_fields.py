@@ -191,9 +191,19 @@ def test_the_sentence_names_the_rule_that_decided(case: str) -> None:
         for one in found(case, form):
             verdict = verdict_on(one.story)
             assert verdict.disposition is one.call.disposition
+            assert verdict.disposition in MEANS.get(verdict.because, REFUSALS)
             assert WORDS[verdict.because] in one.fields["disposition"].reason
 
 
+REFUSALS = {Disposition.NO_ANSWER, Disposition.BUSY, Disposition.FAILED}
+MEANS = {
+    Because.PERSON: {Disposition.ANSWERED},
+    Because.CONFERENCE: {Disposition.ANSWERED},
+    Because.VOICEMAIL: {Disposition.VOICEMAIL},
+    Because.QUEUE: {Disposition.ABANDONED},
+    Because.ANNOUNCEMENT: {Disposition.IVR_ONLY},
+    Because.NOTHING: {Disposition.UNKNOWN},
+}
 WORDS = {because: because.value for because in Because} | {
     Because.PERSON: " talked first, from +",
     Because.CONFERENCE: "entered conference",
