@@ -4,8 +4,8 @@ from celreplay.calls.explain_facts import Facts, Reason
 from celreplay.calls.explain_outcome import conference_seqs
 from celreplay.calls.legs import LegStory
 from celreplay.calls.model import Direction
-from celreplay.calls.sides import dialed_in, extension_party, last_talk, lines_of, trunk_leg
-from celreplay.cel.channel import Channel
+from celreplay.calls.sides import dialed_in, extension_party, lines_of, trunk_leg
+from celreplay.cel.channel import Channel, last_talk
 
 
 def linkedid(facts: Facts) -> Reason:

@@ -3,8 +3,7 @@
 from celreplay.calls.explain_facts import Facts, Reason
 from celreplay.calls.explain_outcome import conference_seqs, disposition
 from celreplay.calls.moments import rung_legs, stopped
-from celreplay.calls.sides import last_talk
-from celreplay.cel.channel import Channel
+from celreplay.cel.channel import Channel, last_talk
 from celreplay.cel.events import EventType
 
 _NEW = frozenset(

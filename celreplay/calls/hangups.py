@@ -3,7 +3,7 @@
 from celreplay.calls.dispositions import REFUSALS
 from celreplay.calls.legs import LegStory, Story
 from celreplay.calls.model import HangupBy
-from celreplay.cel.channel import Channel
+from celreplay.cel.channel import Channel, last_talk
 
 
 def hangup_by(story: Story) -> HangupBy | None:
@@ -35,16 +35,12 @@ def source_channel(story: Story) -> Channel | None:
     """The channel whose hangupsource tells who hung up: of those who were there last the first that names
     one, else the caller. None where the rows have no hangupsource."""
     caller = story.caller.channel
-    if story.caller.outside and caller.source == "" and _last_talk(caller) < _last_begin(story):
+    if story.caller.outside and caller.source == "" and last_talk(caller) < _last_begin(story):
         return caller  # AMI Redirect took the other side away to somebody else
-    there = sorted([caller, *(leg.channel for leg in story.persons)], key=_last_talk)[-2:]
+    there = sorted([caller, *(leg.channel for leg in story.persons)], key=last_talk)[-2:]
     told = [channel for channel in (caller, *there) if channel.source is not None]
     return next((channel for channel in told if channel.source), told[0] if told else None)
 
 
 def _last_begin(story: Story) -> int:
     return max((stay.seq for leg in story.persons for stay in leg.channel.talks), default=-1)
-
-
-def _last_talk(channel: Channel) -> int:
-    return max((stay.left_seq for stay in channel.talks), default=-1)

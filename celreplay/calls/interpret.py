@@ -6,7 +6,6 @@ applications, talk, sides, moments, dispositions, transfers, recordings, user ev
 
 import hashlib
 from collections.abc import Sequence
-from operator import attrgetter
 
 import msgspec
 
@@ -35,28 +34,14 @@ from celreplay.calls.sides import (
 from celreplay.calls.talk import hold_of, length
 from celreplay.calls.transfers import transfers_of
 from celreplay.calls.userevents import custom_of
-from celreplay.cel.events import CelEvent
+from celreplay.cel.events import CelEvent, facts_of
 from celreplay.cel.fold import read
 from celreplay.cel.timeline import in_order, repaired
 from celreplay.times import Instant, seconds_between
 
 __all__ = ["INTERPRETER_VERSION", "PbxRules", "calls_of", "stories_of"]
 
-_facts = attrgetter(
-    *("eventtype", "eventtime", "user_defined", "userdeftype", "cid_name", "cid_num", "cid_ani", "cid_dnid"),
-    *(
-        "exten",
-        "context",
-        "channame",
-        "appname",
-        "appdata",
-        "accountcode",
-        "uniqueid",
-        "linkedid",
-        "userfield",
-    ),
-    *("peer", "extra"),
-)
+_packed = msgspec.msgpack.Encoder().encode
 INTERPRETER_VERSION = 3
 """Grows whenever the same rows give another Call than before."""
 
@@ -142,5 +127,5 @@ def _first_text(texts: Sequence[str]) -> str | None:
 def _revision(rows: Sequence[CelEvent]) -> str:
     """A hash of what the rows of a group say: not of how they were read, numbered, or written twice, nor of
     which of them belong to which of its calls, where the config has a part in that."""
-    facts = list(dict.fromkeys(_facts(row) for row in rows))
-    return hashlib.blake2b(msgspec.msgpack.encode(facts), digest_size=12).hexdigest()
+    facts = list(dict.fromkeys(facts_of(rows)))
+    return hashlib.blake2b(_packed(facts), digest_size=12).hexdigest()

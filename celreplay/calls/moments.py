@@ -4,10 +4,9 @@ from itertools import combinations
 
 from celreplay.calls.legs import LegStory, Story
 from celreplay.calls.model import Direction
-from celreplay.calls.sides import last_talk
 from celreplay.calls.talk import Interval, common, talks_of, union, up_to
 from celreplay.calls.unannounced import forwarded_leg
-from celreplay.cel.channel import Channel
+from celreplay.cel.channel import Channel, last_talk
 from celreplay.times import seconds_between
 
 

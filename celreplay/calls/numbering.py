@@ -91,6 +91,8 @@ def is_inside(number: str | None, rules: PbxRules) -> bool:
 
 def is_configured_extension(text: str, rules: PbxRules) -> bool:
     """The config's expression matches; False where there is none."""
+    if not rules.extensions:
+        return False
     expression = compiled(rules.extensions)
     return bool(expression and text and expression.fullmatch(text))
 

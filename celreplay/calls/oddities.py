@@ -1,5 +1,7 @@
 """What was odd in the rows of a call, in words for the admin of the PBX. Pure."""
 
+from operator import sub
+
 from celreplay.calls.legs import Story
 from celreplay.cel.systems import SET_SYSTEMNAME, born_twice
 from celreplay.cel.timeline import anchored
@@ -35,20 +37,16 @@ def warnings_of(story: Story, *, complete: bool) -> list[str]:
 
 
 def _said_of_rows(story: Story) -> list[str]:
-    found: list[str] = []
-    rows, last, ambiguous, broken = story.scene.rows, 0, False, 0
-    for row in rows:
-        if row.warnings:
-            found += row.warnings
-        if row.eventtime < last - _BACKWARDS and BACKWARDS not in found:
-            found.append(BACKWARDS)
-        last = row.eventtime
-        ambiguous = ambiguous or row.ambiguous
-        broken += bool(row.extra) and row.extra[-1] != "}"
+    rows = story.scene.rows
+    found = [warning for row in rows if row.warnings for warning in row.warnings]
+    times = [row.eventtime for row in rows]
+    if min(map(sub, times[1:], times), default=0) < -_BACKWARDS:
+        found.append(BACKWARDS)
     if twice := born_twice(rows):
         found.append(f"two channels were born as {twice[0]}: {SET_SYSTEMNAME}")
+    broken = len([row for row in rows if row.extra and row.extra[-1] != "}"])
     if broken:
         found.append(f"`extra` of {broken} rows is cut or broken: is the column too short?")
-    if ambiguous and not anchored(rows):
+    if True in [row.ambiguous for row in rows] and not anchored(rows):
         found.append("times ambiguous at the clock change")
     return found

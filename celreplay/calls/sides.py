@@ -4,7 +4,7 @@ from celreplay.calls.legs import LegStory, Story
 from celreplay.calls.model import Direction
 from celreplay.calls.numbering import PbxRules, is_inside, is_long, same_number
 from celreplay.calls.parties import Party
-from celreplay.cel.channel import Channel
+from celreplay.cel.channel import Channel, last_talk
 from celreplay.cel.names import real_number
 
 
@@ -108,11 +108,6 @@ def trunk_leg(story: Story) -> LegStory | None:
     """The outside leg that answered, else the last one tried."""
     lines = lines_of(story)
     return (lines[0] if lines[0].talks else lines[-1]) if lines else None
-
-
-def last_talk(channel: Channel) -> int:
-    """seq of the end of its last stay in a bridge of conversation; -1 for none."""
-    return max((stay.left_seq for stay in channel.stays if not stay.parked), default=-1)
 
 
 def lines_of(story: Story) -> list[LegStory]:

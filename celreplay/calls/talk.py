@@ -14,7 +14,10 @@ _PROMPT = 300_000  # µs between music on hold and the transfer prompt of one fe
 def union(intervals: Iterable[Interval], *, gap: int = _GAP) -> list[Interval]:
     """The intervals joined where they overlap or are no further apart than `gap` microseconds."""
     result: list[Interval] = []
-    for start, end in sorted(intervals):
+    ordered = sorted(intervals)
+    if len(ordered) < 2:  # noqa: PLR2004 - nothing to join
+        return ordered
+    for start, end in ordered:
         if result and start <= result[-1][1] + gap:
             result[-1] = (result[-1][0], max(result[-1][1], end))
         else:

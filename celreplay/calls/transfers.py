@@ -128,6 +128,8 @@ def _folded(story: Story) -> list[tuple[int, Transfer]]:
     joined the call tells the transfer."""
     found = []
     family = story.family
+    if not family.consultants and not family.joiners:
+        return []
     for channel in family.members:
         number = story.parties.number(channel.uniqueid)
         at = Instant(channel.ended_at if channel.ended_at is not None else channel.last_at)

@@ -99,6 +99,15 @@ class Channel(msgspec.Struct, kw_only=True, eq=False, gc=False):
         return [stay for stay in self.stays if not stay.parked]
 
 
+def last_talk(channel: Channel) -> int:
+    """seq of the end of its last stay in a bridge of conversation; -1 for none."""
+    last = -1
+    for stay in channel.stays:
+        if stay.left_seq > last and not stay.parked:
+            last = stay.left_seq
+    return last
+
+
 class Scene(msgspec.Struct, kw_only=True, gc=False):
     """A group of rows, read."""
 

@@ -4,6 +4,7 @@ Names are CEL's own columns. Event types and their numbers as really written by 
 list in the comments of Asterisk's sample `cel_odbc.conf` is of 1.8 and wrong since 12.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -43,23 +44,19 @@ EVENT_NUMBERS: dict[int, EventType] = dict(enumerate(EventType, start=1))
 
 
 class CelEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One row. Text that a table lacks or holds as NULL is the empty string."""
+    """One row. Text that a table lacks or holds as NULL is the empty string. The fields up to `extra` are
+    what calls are made of; behind it stands how the row was numbered and read (`facts_of`)."""
 
-    id: int | None = None
-    """The row's key; None where the table has none. Grows in the order of writing."""
     eventtype: str
     """A value of `EventType`, or a dialplan's own name of a user-defined event."""
     eventtime: int
     """Microseconds since the epoch, UTC. Order by `id`, not by this: rows run backwards by milliseconds."""
-    ambiguous: bool = False
-    """The local time occurs twice (the clock went back) and `eventtime` is its first occurrence."""
     user_defined: bool = False
     """A USER_DEFINED event, whatever name it has (one may be called ANSWER)."""
     userdeftype: str = ""
     cid_name: str = ""
     cid_num: str = ""
     cid_ani: str = ""
-    cid_rdnis: str = ""
     cid_dnid: str = ""
     exten: str = ""
     context: str = ""
@@ -67,15 +64,28 @@ class CelEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     appname: str = ""
     appdata: str = ""
     accountcode: str = ""
-    peeraccount: str = ""
     uniqueid: str = ""
     linkedid: str = ""
     userfield: str = ""
     peer: str = ""
     extra: str = ""
     """JSON as written; may be cut by a short column. Read it with `extra_of`."""
+    id: int | None = None
+    """The row's key; None where the table has none. Grows in the order of writing."""
+    ambiguous: bool = False
+    """The local time occurs twice (the clock went back) and `eventtime` is its first occurrence."""
+    cid_rdnis: str = ""
+    peeraccount: str = ""
     warnings: tuple[str, ...] = ()
     """What was odd in the row as it was read: bytes that are no UTF-8, a time that is none, …"""
+
+
+_FACTS = CelEvent.__struct_fields__.index("extra") + 1
+
+
+def facts_of(events: Iterable[CelEvent]) -> list[tuple[object, ...]]:
+    """What each row says, whatever its number and however it was read."""
+    return [fields[:_FACTS] for fields in map(msgspec.structs.astuple, events)]
 
 
 def extra_of(event: CelEvent) -> dict[str, object]:

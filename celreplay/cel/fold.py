@@ -72,12 +72,17 @@ def _update(channel: Channel, seq: int, event: CelEvent) -> None:
     if event.linkedid != channel.linkedids[-1]:
         channel.linkedids.append(event.linkedid)
     channel.last_seq = seq
-    channel.last_at = max(channel.last_at, event.eventtime)
     channel.last_exten = event.exten
-    channel.dnid = channel.dnid or event.cid_dnid
-    channel.ani = channel.ani or event.cid_ani
-    channel.accountcode = event.accountcode or channel.accountcode
-    channel.userfield = event.userfield or channel.userfield
+    if event.eventtime > channel.last_at:  # noqa: PLR1730 - max() costs more than all the rest here
+        channel.last_at = event.eventtime
+    if not channel.dnid:
+        channel.dnid = event.cid_dnid
+    if not channel.ani:
+        channel.ani = event.cid_ani
+    if event.accountcode:
+        channel.accountcode = event.accountcode
+    if event.userfield:
+        channel.userfield = event.userfield
     if event.appname:
         name, apps = event.appname.lower(), channel.apps
         if not apps or apps[-1].data != event.appdata or apps[-1].name != name:

@@ -102,7 +102,8 @@ class Grouper:
         if group is None or (linkedid and linkedid not in group.keys):
             group = self._join(uniqueid, linkedid)
         group.events.setdefault(event if event.id is None else event.id, event)
-        group.seen_at = max(group.seen_at, seen_at)
+        if seen_at > group.seen_at:  # noqa: PLR1730 - max() costs as much as all the rest of this row
+            group.seen_at = seen_at
         group.whole |= whole
         eventtype = event.eventtype
         if eventtype == _CHAN_START:

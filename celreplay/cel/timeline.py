@@ -1,6 +1,7 @@
 """Rows in the order in which Asterisk wrote them, each once, with true times. Pure."""
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -9,6 +10,7 @@ from celreplay.cel.names import epoch_of
 from celreplay.times import SECOND
 
 _HOUR = 3600 * SECOND
+_id = attrgetter("id")
 _SLACK = 2 * SECOND
 # The order inside one moment where the table has no id: Asterisk 16.28 and 22.10 write a channel's rows so.
 _RANKS = {
@@ -32,7 +34,7 @@ def in_order(events: Sequence[CelEvent]) -> list[CelEvent]:
     if None in ids:
         return sorted(set(events), key=_by_time)
     if len(set(ids)) == len(ids):
-        return sorted(events, key=_by_id)
+        return sorted(events, key=_id)
     by_id: dict[int | None, CelEvent] = {}
     for event in events:
         known = by_id.get(event.id)
@@ -60,10 +62,6 @@ def repaired(rows: list[CelEvent]) -> list[CelEvent]:
 def anchored(rows: Iterable[CelEvent]) -> bool:
     """True where a uniqueid tells in which of the two hours the rows are."""
     return any(epoch_of(row.uniqueid) is not None or epoch_of(row.linkedid) is not None for row in rows)
-
-
-def _by_id(event: CelEvent) -> int:
-    return event.id or 0
 
 
 def _or_zero(key: int | None) -> int:
