@@ -1,4 +1,4 @@
-"""One sentence of `explain` for each field, word for word, and its rows."""
+"""One sentence of `explain` for each field, word for word, and the rows that it needs."""
 
 import pytest
 from captures_io import events_of
@@ -172,9 +172,10 @@ def test_every_field_has_its_sentence() -> None:
 
 @pytest.mark.parametrize(("case", "field", "sentence", "rows"), SENTENCES)
 def test_a_field_is_explained_in_these_words(case: str, field: str, sentence: str, rows: list[int]) -> None:
-    """The reason and the rows of one captured call."""
+    """The reason of one captured call, and the rows without which it would not be known."""
     (one,) = explained(groups_of(events_of(case, "sqlite"))[0].events, PbxRules(system="pbx"))
-    assert (one.fields[field].reason, one.fields[field].rows) == (sentence, rows)
+    assert one.fields[field].reason == sentence
+    assert set(rows) <= set(one.fields[field].rows)
 
 
 def test_what_the_dialplan_said_is_explained_by_its_events() -> None:
