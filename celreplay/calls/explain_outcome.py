@@ -209,7 +209,7 @@ def legs(facts: Facts) -> Reason:
         found += conference_seqs(facts)
     if story.voicemail is not None:
         names.append("voicemail")
-        found += app_seqs(facts, "voicemail")
+        found += [*app_seqs(facts, "voicemail"), *facts.begin(facts.caller), *facts.end(facts.caller)]
     if not names:
         return Reason("nobody was rung or talked", [])
     return Reason(f"rung or talked: {', '.join(names)}", found)
