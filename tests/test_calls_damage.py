@@ -91,6 +91,8 @@ ONLY_IN_APP_ROWS = {
     "asterisk16-further/48-names-7": "the number dialled behind a prefix",
     "asterisk16-further/48-names-9": "the number dialled behind a prefix",
     "asterisk16-further/48-names-18": "the number dialled behind a prefix",
+    "asterisk16-further/53-dialplan-12": "Queue where no phone could be rung",
+    "asterisk16-further/54-outgoing-4": "the number dialled behind a prefix",
 }
 
 

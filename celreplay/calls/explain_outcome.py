@@ -158,7 +158,7 @@ def hangup(facts: Facts) -> Reason:
     if channel is None:
         return Reason("no HANGUP row has a hangupsource", [])
     source = channel.source or ""
-    if source == facts.caller.name and is_turned_away(facts.story):
+    if is_turned_away(facts.story, source):
         return _turned_away(facts)
     words = {
         HangupBy.CALLER: f"hangupsource of {channel.name} is the caller's channel {source}",
@@ -171,9 +171,9 @@ def hangup(facts: Facts) -> Reason:
 
 def _turned_away(facts: Facts) -> Reason:
     refusing = [leg.channel for leg in refusing_legs(facts.story)]
-    who = ", ".join(channel.name for channel in refusing) or "nobody was called"
+    who = ", ".join(channel.name for channel in refusing) or "the PBX"
     ran = _own_app_seqs(facts, *REFUSALS)
-    text = f"the dialplan refused {facts.caller.name} before any answer, after a refusal by: {who}"
+    text = f"{facts.caller.name} was turned away before any answer, by {who}"
     return Reason(text, [*ran, *facts.end(facts.caller), *(s for one in refusing for s in facts.end(one))])
 
 

@@ -87,7 +87,7 @@ def external(facts: Facts) -> Reason:
     if facts.call.external_number is None:
         internal = facts.call.direction is Direction.INTERNAL
         return Reason("an internal call" if internal else "no number to call back", [])
-    if facts.call.direction is Direction.INCOMING:
+    if facts.story.caller.outside:
         why = caller(facts)
         return Reason(f"the caller: {why.text}", why.seqs)
     lines = lines_of(facts.story)
@@ -142,8 +142,7 @@ def trunk(facts: Facts) -> Reason:
     if facts.call.trunk is None:
         return Reason("no outside line took part", [])
     leg = trunk_leg(facts.story)
-    incoming = facts.call.direction is Direction.INCOMING
-    channel = facts.caller if incoming or leg is None else leg.channel
+    channel = facts.caller if facts.story.caller.outside or leg is None else leg.channel
     return Reason(f"endpoint of the channel {facts.first(channel)}", facts.begin(channel))
 
 

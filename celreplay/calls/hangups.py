@@ -1,6 +1,6 @@
 """Who ended a call: hangupsource, and where it misleads. Pure."""
 
-from celreplay.calls.dispositions import REFUSALS
+from celreplay.calls.dispositions import REFUSALS, judged_legs, taken_back
 from celreplay.calls.legs import LegStory, Story
 from celreplay.calls.model import HangupBy
 from celreplay.cel.channel import Channel, last_talk
@@ -12,23 +12,26 @@ def hangup_by(story: Story) -> HangupBy | None:
     if channel is None:
         return None
     source = channel.source or ""
-    if source == story.caller.channel.name and is_turned_away(story):
+    if is_turned_away(story, source):
         return HangupBy.CALLEE if refusing_legs(story) else HangupBy.PBX
     if source == story.caller.channel.name:
         return HangupBy.CALLER
     return HangupBy.CALLEE if source and not source.startswith("dialplan/") else HangupBy.PBX
 
 
-def is_turned_away(story: Story) -> bool:
-    """Busy() or Congestion() refused the caller's channel before any answer. Its hangupsource then names the
-    caller, who did no more than acknowledge that."""
+def is_turned_away(story: Story, source: str) -> bool:
+    """The caller's channel ended before any answer, and not by the caller. After Busy() and Congestion() its
+    hangupsource names the caller, who did no more than acknowledge them."""
     caller = story.caller.channel
-    return caller.answered_at is None and caller.app(*REFUSALS) is not None
+    if caller.answered_at is not None or story.persons:
+        return False
+    return source != caller.name or caller.app(*REFUSALS) is not None
 
 
 def refusing_legs(story: Story) -> list[LegStory]:
-    """Those that hung up by themselves."""
-    return [leg for leg in story.legs if leg.channel.source == leg.channel.name]
+    """All who were called, if all of them refused; else none."""
+    legs = judged_legs(story)
+    return [] if any(leg.channel.cause is None or taken_back(leg.channel) for leg in legs) else legs
 
 
 def source_channel(story: Story) -> Channel | None:

@@ -87,7 +87,7 @@ def _call(story: Story, rules: PbxRules, revision: str, *, complete: bool) -> Ca
         external_number=outside_number(external_number(story, direction, dialed)),
         answered_by=answered_by(story),
         extension=extension_of(story, direction),
-        trunk=trunk_of(story, direction),
+        trunk=trunk_of(story),
         queue=story.queue,
         started_at=Instant(story.started_at),
         answered_at=instant(answer),

@@ -4,8 +4,11 @@ from celreplay.calls.legs import LegStory, Story
 from celreplay.calls.model import Direction
 from celreplay.calls.numbering import PbxRules, is_inside, is_long, same_number
 from celreplay.calls.parties import Party
+from celreplay.calls.talk import GAP
 from celreplay.cel.channel import Channel, last_talk
 from celreplay.cel.names import real_number
+
+_OPEN = 1 << 62
 
 
 def dialed_number(story: Story) -> str | None:
@@ -75,6 +78,8 @@ def external_number(story: Story, direction: Direction, dialed: str | None) -> s
         return story.caller.number
     if direction is not Direction.OUTGOING:
         return None
+    if story.caller.outside:  # the PBX called the line first
+        return story.caller.number
     lines = lines_of(story)
     return (lines[0].number if lines else None) or dialed
 
@@ -88,17 +93,33 @@ def extension_of(story: Story, direction: Direction) -> str | None:
 def extension_party(story: Story, direction: Direction) -> LegStory | Party | None:
     """Who `extension` is."""
     inside = [leg for leg in story.legs if not leg.outside]
-    talked: list[LegStory | Party] = [leg for leg in inside if leg.talks]
+    talked: list[LegStory | Party] = [leg for leg in inside if leg.talks and _met_caller(story, leg)]
     if direction is Direction.OUTGOING and not story.caller.outside:
         talked.append(story.caller)
-    if talked:
-        return max(talked, key=_order)
-    return inside[-1] if inside else None
+    return _last_of(talked) if talked else (inside[-1] if inside else None)
 
 
-def trunk_of(story: Story, direction: Direction) -> str | None:
+def _met_caller(story: Story, leg: LegStory) -> bool:
+    """A caller from outside was still there."""
+    end = story.caller.channel.ended_at if story.caller.outside else None
+    return end is None or leg.talks[0][0] <= end
+
+
+def _last_of(talked: list[LegStory | Party]) -> LegStory | Party:
+    """Who talked to the end; of those who did so together the one begun last: it was handed the call."""
+    last = max(talked, key=_order)
+    since = _talked_until(last) - GAP
+    return max((one for one in talked if _talked_until(one) >= since), key=_begun, default=last)
+
+
+def _talked_until(party: LegStory | Party) -> int:
+    stays = party.channel.talks
+    return max((_OPEN if stay.leave is None else stay.leave for stay in stays), default=-1)
+
+
+def trunk_of(story: Story) -> str | None:
     """The endpoint of the outside line: the caller's, or the one that answered, else the last one tried."""
-    if direction is Direction.INCOMING:
+    if story.caller.outside:
         return story.caller.channel.endpoint or None
     line = trunk_leg(story)
     return line.channel.endpoint or None if line else None
@@ -113,6 +134,10 @@ def trunk_leg(story: Story) -> LegStory | None:
 def lines_of(story: Story) -> list[LegStory]:
     """The outside legs that talked, else all of them."""
     return [leg for leg in story.persons if leg.outside] or [leg for leg in story.legs if leg.outside]
+
+
+def _begun(party: LegStory | Party) -> int:
+    return party.channel.seq
 
 
 def _order(party: LegStory | Party) -> tuple[int, int]:

@@ -7,11 +7,11 @@ from celreplay.cel.events import CelEvent, EventType
 
 Interval = tuple[int, int]
 # Moving between bridges (a Local channel optimised away, a transfer) takes up to 30 ms on 16.28 and 22.10.
-_GAP = 50_000  # µs
+GAP = 50_000  # µs
 _PROMPT = 300_000  # µs between music on hold and the transfer prompt of one feature code
 
 
-def union(intervals: Iterable[Interval], *, gap: int = _GAP) -> list[Interval]:
+def union(intervals: Iterable[Interval], *, gap: int = GAP) -> list[Interval]:
     """The intervals joined where they overlap or are no further apart than `gap` microseconds."""
     result: list[Interval] = []
     ordered = sorted(intervals)
@@ -42,7 +42,7 @@ def common(ones: Sequence[Interval], others: Sequence[Interval]) -> list[Interva
 
 def up_to(end: int, intervals: Iterable[Interval]) -> list[Interval]:
     """Those begun before `end`, cut off there where they go on: the rows of one hangup are no going on."""
-    return [(start, stop if stop <= end + _GAP else end) for start, stop in intervals if start <= end]
+    return [(start, stop if stop <= end + GAP else end) for start, stop in intervals if start <= end]
 
 
 def talks_of(channel: Channel, scene: Scene, *, conferences: bool = True) -> list[Interval]:
