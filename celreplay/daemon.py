@@ -14,7 +14,6 @@ from celreplay.api.server import served
 from celreplay.config import Config
 from celreplay.parts import Parts, own, parts_of, store_path
 from celreplay.services import ReplayRequest, ReplayView
-from celreplay.store.base import ReplayState
 from celreplay.store.ownership import Ownership
 from celreplay.systemd import notify, watchdog_seconds
 from celreplay.waiting import first_of
@@ -32,7 +31,7 @@ async def serve(config: Config, stop: asyncio.Event, *, rename: bool = False) ->
     with own(config):
         async with parts_of(config, rename=rename) as parts:
             uncertain = await parts.store.recover(now=parts.clock.now())
-            await parts.replayer.take_up({ReplayState.LOOKING_UP})
+            await parts.replayer.adopt()
             await first_of(parts.tail.begin(), stop.wait(), parts.clock.sleep(_FIRST_LOOK))
             async with _api(parts) as addresses:
                 address = ", ".join(addresses)
@@ -88,6 +87,7 @@ async def replay_now(
         async with parts_of(config) as parts:
             if ownership is not None:
                 await parts.store.recover(now=parts.clock.now())
+                await parts.replayer.adopt()
             view = await parts.services.request_replay(request)
             if view.replay.id == 0:
                 return view
@@ -99,6 +99,14 @@ async def replay_now(
                 view = await _see_through(parts, view, lambda now: watch(now, ownership is None))
                 stop.set()
             return view
+
+
+async def cancelled(config: Config, replay_id: int) -> ReplayView | None:
+    """Stop a replay, whoever works on it; None where there is none of this number. Raises CelreplayError."""
+    if not store_path(config).exists():
+        return None
+    async with parts_of(config) as parts:
+        return await parts.services.cancel(replay_id)
 
 
 async def _see_through(parts: Parts, view: ReplayView, watch: Callable[[ReplayView], None]) -> ReplayView:

@@ -1,6 +1,6 @@
 """Finding calls in the CEL table: those of a period, or of named ids, each with all of its rows."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 
 import msgspec
 
@@ -44,7 +44,7 @@ class GroupPage(msgspec.Struct, frozen=True, kw_only=True):
 
 async def groups_between(
     source: CelSource, period: Period, *, now: int, settled: Settled, after: Position | None = None
-) -> AsyncIterator[GroupPage]:
+) -> AsyncGenerator[GroupPage, None]:
     """The finished calls that have a row in the period, each once, in constant memory.
 
     With an index on linkedid the ids of the period are paged and their rows looked up; without one the

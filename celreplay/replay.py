@@ -1,7 +1,8 @@
 """Processing again: replays are durable jobs that queue the calls they find."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import Sequence
 
 import msgspec
 import structlog
@@ -12,18 +13,22 @@ from celreplay.errors import CelreplayError, SourceUnavailableError, StoreError
 from celreplay.intake import Intake, Wish
 from celreplay.lookup import Settled, groups_between, groups_of_ids
 from celreplay.period import Period
-from celreplay.sources.base import CelSource
+from celreplay.sources.base import CelSource, Position
 from celreplay.store.base import Lane, Replay, ReplayState, ReplayStep, Store
 from celreplay.waiting import first_of
 
 _log = structlog.get_logger(__name__)
 
 _LONGEST_PAUSE = 30.0
-_AT_ONCE = 4
+_AT_ONCE = 100
+"""Replays that are worked on side by side."""
+_LOOKED_AT = 10_000
+_PAGES_AT_ONCE = 4
+"""Pages of them: whoever waited longest has the next one, so that a long replay holds up no short one."""
 
 
 class Replayer:
-    """Works on the replays that the store holds, up to four at once; goes on with them after a restart."""
+    """Works on the replays that the store holds, side by side; goes on with them after a restart."""
 
     def __init__(
         self, source: CelSource, store: Store, intake: Intake, clock: Clock, settled: Settled
@@ -34,6 +39,8 @@ class Replayer:
         self._clock = clock
         self._settled = settled
         self._working: dict[int, asyncio.Task[None]] = {}
+        self._orphans: set[int] = set()
+        self._turn = asyncio.Semaphore(_PAGES_AT_ONCE)
         self.wake = asyncio.Event()
         """Set when a replay was added."""
         self.queued = asyncio.Event()
@@ -44,26 +51,32 @@ class Replayer:
         try:
             while not stop.is_set():
                 self.wake.clear()
-                await self.take_up({ReplayState.REQUESTED})
+                await self._take_up()
                 await first_of(stop.wait(), self.wake.wait(), self._clock.sleep(1.0))
         finally:
             for task in self._working.values():
                 task.cancel()
             await asyncio.gather(*self._working.values(), return_exceptions=True)
 
-    async def take_up(self, states: Collection[ReplayState]) -> None:
-        """Begin with replays in these states. LOOKING_UP at a start only: another had begun with it."""
+    async def adopt(self) -> None:
+        """At the start of whoever owns the store: `run` goes on with what another process had begun."""
+        waiting = await self._store.replays(unfinished=True, limit=_LOOKED_AT)
+        self._orphans = {replay.id for replay in waiting if replay.state is ReplayState.LOOKING_UP}
+
+    async def _take_up(self) -> None:
         self._working = {id_: task for id_, task in self._working.items() if not task.done()}
         try:
-            waiting = await self._store.replays(unfinished=True)
+            waiting = await self._store.replays(unfinished=True, limit=_LOOKED_AT)
         except CelreplayError as error:
             _log.warning("replay.store_unavailable", error=str(error))
             return
         for replay in waiting:
-            if replay.state not in states or replay.id in self._working:
+            is_ours = replay.state is ReplayState.REQUESTED or replay.id in self._orphans
+            if not is_ours or replay.id in self._working:
                 continue
             if len(self._working) >= _AT_ONCE:
                 return
+            self._orphans.discard(replay.id)
             self._working[replay.id] = asyncio.create_task(self.work(replay), name=f"replay-{replay.id}")
 
     async def work(self, replay: Replay, found: Sequence[Group] | None = None) -> None:
@@ -107,18 +120,26 @@ class Replayer:
         period = Period(start=replay.start or 0, end=replay.end or replay.requested_at)
         now = self._clock.now()
         pages = groups_between(self._source, period, now=now, settled=self._settled, after=replay.cursor)
-        async for page in pages:
-            step = ReplayStep(replay_id=replay.id, cursor=page.cursor)
-            if not await self._queue(replay, page.groups, step):
-                return
+        async with contextlib.aclosing(pages):
+            while True:
+                async with self._turn:
+                    page = await anext(pages, None)
+                    if page is None:
+                        return
+                    step = ReplayStep(replay_id=replay.id, cursor=page.cursor)
+                    if not await self._queue(replay, page.groups, step):
+                        return
 
     async def _ids(self, replay: Replay, found: Sequence[Group] | None) -> None:
+        if replay.cursor is not None:  # it died after its only step
+            return
         groups = await groups_of_ids(self._source, replay.ids) if found is None else found
         now = self._clock.now()
         open_ = [group for group in groups if not self._settled.is_finished(group, now)]
         known = frozenset().union(*(group.keys for group in groups))
         step = ReplayStep(
             replay_id=replay.id,
+            cursor=Position(eventtime=now),
             not_found=tuple(id_ for id_ in replay.ids if id_ not in known),
             in_progress=tuple(sorted({group.events[0].linkedid for group in open_})),
         )

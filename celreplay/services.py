@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -14,7 +14,7 @@ from celreplay.lookup import groups_of_ids
 from celreplay.period import Period
 from celreplay.replay import Replayer
 from celreplay.sources.base import CelSource
-from celreplay.store.base import Force, Queueing, Replay, ReplayState, Store
+from celreplay.store.base import Force, Hold, Queueing, Replay, ReplayState, Store
 from celreplay.times import Instant
 
 LOOK_UP_PATIENCE = 5.0
@@ -43,6 +43,8 @@ class ReplayView(msgspec.Struct, frozen=True, kw_only=True):
     replay: Replay
     items: Sequence[Queueing] = ()
     """Call by call, for named ids and dry runs."""
+    holds: Mapping[str, Hold] = {}
+    """Connectors on hold at which deliveries of it wait."""
 
 
 class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +99,8 @@ class Services:
         if replay is None:
             return None
         items = await self._store.replay_items(replay_id) if replay.ids or replay.dry_run else ()
-        return ReplayView(replay=replay, items=items)
+        holds = await self._store.holds_of_replay(replay_id) if replay.waiting else {}
+        return ReplayView(replay=replay, items=items, holds=holds)
 
     async def replays(self, limit: int = 100) -> Sequence[Replay]:
         """The latest replays, newest first."""

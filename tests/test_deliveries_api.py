@@ -131,7 +131,7 @@ async def test_what_is_held_says_why_and_until_when(door: Door, client: aiohttp.
         [one] = (await response.json())["deliveries"]
     assert (one["connector"], one["state"]) == ("crm", "pending")
     assert one["hold"] == {
-        "since": "2026-11-24T02:13:20.000Z", "reason": "answered 401", "next_try_at": "2026-11-24T02:18:20.000Z",
+        "connector": "crm", "since": "2026-11-24T02:13:20.000Z", "reason": "answered 401", "next_try_at": "2026-11-24T02:18:20.000Z",
     }  # fmt: skip
 
 

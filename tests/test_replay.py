@@ -219,7 +219,7 @@ async def test_a_replay_goes_on_after_a_restart(bench: Bench) -> None:
     await bench.store.set_replay_state(view.replay.id, ReplayState.LOOKING_UP, now=int(NOW))
     await bench.stop()
     await bench.start()
-    await bench.replayer.take_up({ReplayState.LOOKING_UP})
+    await bench.replayer.adopt()
     await bench.work()
     replay = await bench.store.replay(view.replay.id)
     assert replay is not None

@@ -27,6 +27,7 @@ WHOLE = {
     "strands",
     "counts",
     "holds",
+    "holds_of_replay",
     "rename_calls",
     "rename_aliases",
     "rename_deliveries",

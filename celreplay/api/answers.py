@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celreplay.services import ReplayView
-from celreplay.store.base import Queued, Queueing, Replay
+from celreplay.store.base import Hold, Queued, Queueing, Replay
 from celreplay.times import Instant
 
 _LISTED = tuple(Queued)
@@ -38,11 +38,22 @@ def view_body(view: ReplayView) -> dict[str, Any]:
     """A replay and, for named ids and dry runs, what became of each call."""
     replay = view.replay
     body = replay_body(replay)
+    body["holds"] = [hold_body(name, hold) for name, hold in view.holds.items()]
     if replay.ids:
         body |= {"ids": replay.ids, "not_found": replay.not_found, "in_progress": replay.in_progress}
     if replay.ids or replay.dry_run:
         body |= _lists(view.items)
     return body
+
+
+def hold_body(connector: str, hold: Hold) -> dict[str, str | None]:
+    """Why a connector is not sent to, and until when."""
+    return {
+        "connector": connector,
+        "since": _iso(hold.since),
+        "reason": hold.reason,
+        "next_try_at": _iso(hold.next_canary_at),
+    }
 
 
 def not_found_body(view: ReplayView) -> dict[str, Any]:
@@ -75,6 +86,7 @@ def _counts(replay: Replay) -> dict[str, Any]:
         "queued": replay.queued,
         "delivered": replay.delivered,
         "dead": replay.dead,
+        "waiting": replay.waiting,
         "already_delivered": replay.already_delivered,
         "already_waiting": replay.already_waiting,
         "marked_delivered": replay.marked_delivered,

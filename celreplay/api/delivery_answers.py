@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from celreplay.api.answers import hold_body
 from celreplay.choices import Changed
 from celreplay.deliveries import DeliveryView, Listed
-from celreplay.store.base import Hold
 from celreplay.store.records import AttemptRecord
 from celreplay.times import Instant, seconds_between
 
@@ -31,7 +31,7 @@ def delivery_body(view: DeliveryView) -> dict[str, Any]:
         "call_started_at": _iso(record.started_at),
         "state": record.state.value,
         "reason": record.reason,
-        "hold": None if view.hold is None else _hold(view.hold),
+        "hold": None if view.hold is None else hold_body(record.connector, view.hold),
         "lane": record.lane.name.lower(),
         "attempts": record.attempts,
         "next_at": _iso(record.next_at),
@@ -63,10 +63,6 @@ def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
         "reason": attempt.reason,
         "answer": attempt.answer.decode("utf-8", "replace"),
     }
-
-
-def _hold(hold: Hold) -> dict[str, Any]:
-    return {"since": _iso(hold.since), "reason": hold.reason, "next_try_at": _iso(hold.next_canary_at)}
 
 
 def _iso(instant: int | None) -> str | None:

@@ -8,6 +8,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.progress import TimeRemainingColumn as Remaining
 from rich.text import Text
 
+from celreplay.cli.output import printable
+from celreplay.cli.progress import waits_for
 from celreplay.services import ReplayView
 from celreplay.store.base import ReplayState
 
@@ -26,6 +28,7 @@ class Bar:
     def __init__(self) -> None:
         self.daemon_works = False
         self.replay_id = 0
+        self._told: set[str] = set()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -50,6 +53,10 @@ class Bar:
             total=None if looking else replay.queued,
             visible=replay.queued > 0,
         )
+        for text in waits_for(view.holds):
+            if text not in self._told:
+                self._progress.console.print(Text(printable(text)))
+                self._told.add(text)
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -2,14 +2,16 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
 import click
 
+from celreplay.cli.output import local, printable
 from celreplay.services import ReplayView
-from celreplay.store.base import Replay, ReplayState
+from celreplay.store.base import Hold, Replay, ReplayState
+from celreplay.times import Instant
 
 _A_LINE_EVERY = 5.0
 """Seconds between two lines where there is no terminal."""
@@ -29,26 +31,41 @@ class Watching(Protocol):
 
 
 class Lines:
-    """For pipes, files and journals: a line when the state changes, and every five seconds."""
+    """For pipes, files and journals: a line when state or holds change, and every five seconds."""
 
     def __init__(self) -> None:
         self.daemon_works = False
         self.replay_id = 0
-        self._state: ReplayState | None = None
+        self._told: tuple[ReplayState, list[str]] | None = None
         self._told_at = 0.0
 
     def see(self, view: ReplayView, daemon_works: bool) -> None:
         self.daemon_works = daemon_works
         replay, now = view.replay, time.monotonic()
         self.replay_id = replay.id
-        if replay.state is self._state and now - self._told_at < _A_LINE_EVERY:
+        text = line_of(view)
+        told = (replay.state, sorted(view.holds))
+        if told == self._told and now - self._told_at < _A_LINE_EVERY:
             return
-        self._state, self._told_at = replay.state, now
-        click.echo(f"replay {replay.id}: {line_of(replay)}", err=True)
+        self._told, self._told_at = told, now
+        click.echo(printable(f"replay {replay.id}: {text}"), err=True)
 
 
-def line_of(replay: Replay) -> str:
-    """`delivering, 120 of 300 sent`."""
+def line_of(view: ReplayView) -> str:
+    """`delivering, 120 of 300 sent; waiting: connector crm is on hold since … because answered 503`."""
+    return "; ".join((_standing(view.replay), *waits_for(view.holds)))
+
+
+def waits_for(holds: Mapping[str, Hold]) -> list[str]:
+    """Why deliveries wait that were due."""
+    return [
+        f"waiting: connector {name} is on hold since {local(Instant(hold.since).utc())} because {hold.reason}"
+        f" (next try {local(Instant(hold.next_canary_at).utc())})"
+        for name, hold in holds.items()
+    ]
+
+
+def _standing(replay: Replay) -> str:
     if replay.state in {ReplayState.REQUESTED, ReplayState.LOOKING_UP}:
         return f"{replay.state.value.replace('_', ' ')}, {replay.found} calls found"
     return f"{replay.state.value}, {replay.delivered + replay.dead} of {replay.queued} sent"

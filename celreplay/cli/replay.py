@@ -9,7 +9,7 @@ from celreplay.cli import EXIT_FAILED
 from celreplay.cli.common import asked_for, config_option, load_config, quiet_log, run, unix_user, which_calls
 from celreplay.cli.progress import watcher
 from celreplay.config import Config
-from celreplay.daemon import replay_now
+from celreplay.daemon import cancelled, replay_now
 from celreplay.services import ReplayRequest, ReplayView
 from celreplay.store.base import Force, Queued, Replay, ReplayState
 
@@ -24,6 +24,10 @@ from celreplay.store.base import Force, Queued, Replay, ReplayState
 )  # fmt: skip
 @click.option("--mark-delivered", is_flag=True, help="Record the calls as delivered elsewhere; send nothing.")
 @click.option("--connector", metavar="NAME", help="Only for this connector of the config.")
+@click.option(
+    "--cancel", metavar="REPLAY", type=click.IntRange(min=1),
+    help="Stop a replay: what waits of it is not sent.",
+)  # fmt: skip
 def command(
     config_path: Path,
     ids: Sequence[str],
@@ -34,6 +38,7 @@ def command(
     force: str | None,
     mark_delivered: bool,
     connector: str | None,
+    cancel: int | None,
 ) -> None:
     """Process calls again, by id or by period.
 
@@ -43,6 +48,11 @@ def command(
     """
     quiet_log()
     config = load_config(config_path)
+    if cancel is not None:
+        if ids or start_date or end_date or dry_run or force or mark_delivered or connector:
+            raise click.UsageError("--cancel takes the number of a replay and nothing else")
+        _cancel(config, cancel)
+        return
     named, period = asked_for(config, ids, start_date, end_date)
     if not named and period is None:
         raise click.UsageError("say which calls: --id ID, or --start-date DATE")
@@ -59,6 +69,14 @@ def command(
     _report(view)
     if not _went_well(view):
         raise click.exceptions.Exit(EXIT_FAILED)
+
+
+def _cancel(config: Config, replay_id: int) -> None:
+    view = run(cancelled(config, replay_id))
+    if view is None:
+        click.echo(f"celreplay: there is no replay {replay_id}", err=True)
+        raise click.exceptions.Exit(EXIT_FAILED)
+    click.echo(f"replay {replay_id}: {summary(view.replay)}")
 
 
 def _watched(config: Config, request: ReplayRequest) -> ReplayView:
@@ -100,6 +118,7 @@ def summary(replay: Replay) -> str:
         "would be sent" if replay.dry_run else "to send": replay.queued,
         "delivered": replay.delivered,
         "dead": replay.dead,
+        "waiting": replay.waiting,
         "already delivered": replay.already_delivered,
         "already waiting": replay.already_waiting,
         "marked as delivered": replay.marked_delivered,

@@ -145,8 +145,9 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     in_progress: tuple[str, ...] = ()
     """Linkedids of named calls that are not finished: sent when they are."""
     delivered: int = 0
-    """Of `queued`; so is the next."""
+    """Of `queued`; so are the next two."""
     dead: int = 0
+    waiting: int = 0
     finished_at: int | None = None
     error: str = ""
 
@@ -337,6 +338,10 @@ class Store(Protocol):
         """Move a replay on. `DELIVERING` becomes `DONE` by itself when its last delivery is settled, at
         once when none was queued. Cancelling takes its waiting deliveries off the outbox: skipped, with
         the reason."""
+        ...
+
+    async def holds_of_replay(self, replay_id: int) -> Mapping[str, Hold]:
+        """Connectors on hold at which deliveries of a replay wait."""
         ...
 
     async def replay_items(self, replay_id: int, *, limit: int = 1000) -> Sequence[Queueing]:

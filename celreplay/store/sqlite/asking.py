@@ -91,9 +91,10 @@ def connector_state(connection: sqlite3.Connection, connector: str) -> dict[str,
     return {} if row is None else msgspec.json.decode(row["state"], type=dict[str, str])
 
 
-def holds(connection: sqlite3.Connection) -> Mapping[str, Hold]:
-    """Connectors on hold."""
-    rows = connection.execute(SQL["holds"]).fetchall()
+def holds(connection: sqlite3.Connection, replay_id: int | None = None) -> Mapping[str, Hold]:
+    """Connectors on hold; with `replay_id` those at which it has something waiting."""
+    name = "holds" if replay_id is None else "holds_of_replay"
+    rows = connection.execute(SQL[name], {"replay_id": replay_id}).fetchall()
     return {row["connector"]: msgspec.json.decode(row["hold"], type=Hold) for row in rows}
 
 

@@ -241,6 +241,12 @@ UPDATE connectors SET standstill = :standstill, held_since = NULL WHERE connecto
 -- holds: connectors on hold
 SELECT connector, hold FROM connectors WHERE hold IS NOT NULL
 
+-- holds_of_replay: those at which deliveries of a replay wait
+SELECT c.connector, c.hold FROM connectors AS c WHERE c.hold IS NOT NULL
+    AND EXISTS (SELECT 1 FROM deliveries AS d INDEXED BY deliveries_replay
+        WHERE d.replay_id = :replay_id AND d.connector = c.connector AND d.turn IS NOT NULL
+            AND d.replay_id IS NOT NULL)
+
 -- add_replay: a request to process calls again
 INSERT INTO replays (state, requested_at, requested_by, ids, "start", "end", force, connector, dry_run,
     mark_delivered, cursor, found, queued, already_delivered, already_waiting, marked_delivered, changed, skipped,

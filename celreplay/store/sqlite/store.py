@@ -192,6 +192,9 @@ class SqliteStore:
             lambda connection: replays.set_replay_state(connection, replay_id, state, now, error)
         )
 
+    async def holds_of_replay(self, replay_id: int) -> Mapping[str, Hold]:
+        return await self._reader.run(lambda connection: asking.holds(connection, replay_id))
+
     async def replay_items(self, replay_id: int, *, limit: int = 1000) -> Sequence[Queueing]:
         return await self._reader.run(lambda connection: asking.replay_items(connection, replay_id, limit))
 
