@@ -191,3 +191,42 @@ async def test_a_running_daemon_does_the_work(config: Path, receiver: Receiver) 
             daemon.kill()
     assert log.count('"delivery.') >= 5
     assert len(receiver.arrivals) == 5
+
+
+async def test_a_replay_to_a_crm_on_hold_says_so_and_is_cancelled(config: Path) -> None:
+    """The progress names the hold with its reason; cancelling by its number ends the watching, too."""
+    change(
+        config, {"connectors": {"crm": {"type": "webhook", "secret": SECRET, "url": "http://127.0.0.1:1/"}}}
+    )
+    command = (sys.executable, "-m", "celreplay", "replay", "-c", str(config))
+    process = await asyncio.create_subprocess_exec(
+        *command, *EVERYTHING, "--force", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    async for line in process.stderr:
+        if b"waiting: connector crm is on hold since" in line:
+            break
+    assert b"because no connection with 127.0.0.1:1: connection refused (next try" in line
+    code, out, errors = await replay(config, "--cancel", "1")
+    assert (code, errors) == (0, "")
+    assert out.startswith("replay 1: cancelled: 5 found, 5 to send")
+    out_of_watching, _ = await process.communicate()
+    assert process.returncode == 1
+    assert out_of_watching.decode().startswith("replay 1: cancelled: 5 found, 5 to send")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "code"),
+    [
+        (("--cancel", "7"), "there is no replay 7", 1),
+        (("--cancel", "7", "--dry-run"), "nothing else", 2),
+        (("--cancel", "x"), "Invalid value", 2),
+    ],
+)
+async def test_a_replay_that_is_none_cannot_be_cancelled(
+    config: Path, arguments: tuple[str, ...], words: str, code: int
+) -> None:
+    """One line says why."""
+    found, out, errors = await replay(config, *arguments)
+    assert (found, out) == (code, "")
+    assert words in errors

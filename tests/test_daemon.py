@@ -1,10 +1,12 @@
 """The daemon as a process: it starts, delivers, survives and ends as systemd and the admin expect."""
 
+import json
 import random
 import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cel_file import fill
@@ -98,6 +100,43 @@ async def test_a_call_whose_rows_come_late_is_told_and_updated_if_wished(
         [update] = updates
         assert update.id == crm.received[0].id
         assert update.json["data"]["revision"] != crm.received[0].json["data"]["revision"]
+
+
+async def test_a_replay_that_is_killed_goes_on_where_it_stopped(pbx: Pbx, crm: CrmServer) -> None:
+    """kill -9 while it looks up and while it delivers: at the end its counts are right, and the CRM, which is
+    asked about what was in doubt, has taken each call once."""
+    hook = pbx.options["connectors"]["crm"]
+    hook |= {"timeout": "1s", "lookup_url": crm.lookup_url, "workers": 8}
+    calls = [pbx.call() for _ in range(300)]
+    fill(pbx.cel, reversed(calls))
+    expected = {call.linkedid for call in calls}
+    crm.pause = 0.005
+    moments = random.Random(2)  # noqa: S311  the same moments in every run
+    async with pbx.daemon() as daemon:
+        asked = f"{daemon.api}/pbx/read_call?start_date=-2&force=1"
+        code, out, _ = await run("curl", "-s", "--digest", "-u", "admin:night", asked)
+        assert (code, json.loads(out)["replay"]) == (0, 1)
+        await daemon.kill()
+    for _ in range(4):
+        async with pbx.daemon() as daemon:
+            enough = len(crm.received) + moments.randint(1, 40)
+            await until(lambda: len(crm.received) >= enough)  # noqa: B023  called in this round only
+            await daemon.kill()
+    async with pbx.daemon() as daemon:
+        await until(lambda: len(crm.taken) >= len(expected))
+        replay: dict[str, Any] = {"state": ""}
+        while replay["state"] != "done":
+            _, out, _ = await run(
+                "curl", "-s", "--digest", "-u", "admin:night", f"{daemon.api}/pbx/replays/1"
+            )
+            replay = json.loads(out)
+        assert await daemon.stop() == 0
+    counts = replay["counts"]
+    assert {name: counts[name] for name in ("found", "queued", "delivered", "dead", "waiting")} == {
+        "found": 300, "queued": 300, "delivered": 300, "dead": 0, "waiting": 0,
+    }  # fmt: skip
+    assert set(crm.linkedids()) == expected
+    assert {entry.taken for entry in crm.ledger.values()} == {1}
 
 
 async def test_a_crm_that_is_down_costs_no_call(pbx: Pbx, crm: CrmServer) -> None:

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cel_file import fill
 from fakes import FakeClock
 
 from celreplay.calls.interpret import PbxRules
 from celreplay.config import Secret
-from celreplay.connectors.base import Connector
+from celreplay.connectors.base import Connector, OutcomeKind
 from celreplay.connectors.table import build
 from celreplay.connectors.webhook import WebhookOptions
 from celreplay.demo.data import captured_calls, write_rows
@@ -22,9 +23,9 @@ from celreplay.lookup import Settled
 from celreplay.period import Period
 from celreplay.replay import Replayer
 from celreplay.services import BEFORE_LIVE_READING, ReplayRequest, Services
-from celreplay.sources.base import Position
+from celreplay.sources.base import CelSource, LinkedidPage, Position, TableDescription
 from celreplay.sources.opening import source_of
-from celreplay.store.base import Force, Reading, ReplayState, State
+from celreplay.store.base import Force, Hold, Reading, Replay, ReplayState, State
 from celreplay.store.sqlite import SqliteStore
 from celreplay.times import SECOND, Instant
 
@@ -224,6 +225,101 @@ async def test_a_replay_goes_on_after_a_restart(bench: Bench) -> None:
     replay = await bench.store.replay(view.replay.id)
     assert replay is not None
     assert replay.found == len(CALLS)
+
+
+async def test_a_replay_of_ids_that_died_behind_its_step_counts_once(bench: Bench) -> None:
+    """Its calls were queued in one transaction with its counts: a restart only ends it."""
+    ids = tuple(call.linkedid for call in CALLS[:3])
+    asked_for = Replay(requested_at=int(NOW), requested_by="cli:root", ids=(*ids, "1000000000.1"))
+    replay_id = await bench.store.add_replay(asked_for)
+    await bench.store.set_replay_state(replay_id, ReplayState.LOOKING_UP, now=int(NOW))
+    replay = await bench.store.replay(replay_id)
+    assert replay is not None
+    await bench.replayer._ids(replay, None)
+    await bench.stop()
+    await bench.start()
+    await bench.replayer.adopt()
+    await bench.work()
+    replay = await bench.store.replay(replay_id)
+    assert replay is not None
+    counts = (replay.found, replay.queued, replay.waiting, replay.already_waiting, replay.not_found)
+    assert counts == (3, 6, 6, 0, ("1000000000.1",))
+    assert replay.state is ReplayState.DELIVERING
+
+
+class Endless:
+    """A CEL table with a period that never ends: what lies between is one page after the other."""
+
+    def __init__(self, source: CelSource) -> None:
+        self._source = source
+        self.rows_of = source.rows_of
+        self.rows_since = source.rows_since
+        self.rows_with_ids = source.rows_with_ids
+        self.rows_after = source.rows_after
+        self.position_before = source.position_before
+        self.aclose = source.aclose
+
+    async def describe(self) -> TableDescription:
+        return msgspec.structs.replace(await self._source.describe(), indexed=("id", "linkedid", "uniqueid"))
+
+    async def linkedids_between(
+        self, start: int, end: int, after: Position | None = None
+    ) -> AsyncIterator[LinkedidPage]:
+        place = after or Position(id=0)
+        while start < WHOLE.start:
+            last = Position(id=(place.id or 0) + 1)
+            yield LinkedidPage(linkedids=(), after=place, last=last)
+            place = last
+        async for page in self._source.linkedids_between(start, end, after):
+            yield page
+
+
+async def test_long_replays_hold_up_no_short_one(bench: Bench) -> None:
+    """Ten that never end are under way: one asked for later has its pages in turn."""
+    replayer = bench.replayer
+    replayer._source = Endless(bench.source)
+    for _ in range(10):
+        await bench.services.request_replay(asked(period=Period(start=1, end=int(NOW))))
+    short = await bench.services.request_replay(asked(period=WHOLE))
+    stop = asyncio.Event()
+    task = asyncio.create_task(replayer.run(stop))
+    async with asyncio.timeout(30):
+        while (replay := await bench.store.replay(short.replay.id)) and replay.finished_at is None:
+            if replay.state is ReplayState.DELIVERING:
+                break
+            await asyncio.sleep(0.01)
+    long = await bench.store.replays(limit=100)
+    stop.set()
+    await task
+    assert replay is not None
+    assert replay.found == len(CALLS)
+    assert {one.state for one in long if one.id != replay.id} == {ReplayState.LOOKING_UP}
+
+
+async def test_all_that_were_under_way_go_on_after_a_restart(bench: Bench) -> None:
+    """However many there were."""
+    views = [await bench.services.request_replay(asked(period=WHOLE)) for _ in range(7)]
+    for view in views:
+        await bench.store.set_replay_state(view.replay.id, ReplayState.LOOKING_UP, now=int(NOW))
+    await bench.stop()
+    await bench.start()
+    await bench.replayer.adopt()
+    await bench.work()
+    found = [await bench.store.replay(view.replay.id) for view in views]
+    assert [replay.found for replay in found if replay] == [len(CALLS)] * 7
+
+
+async def test_a_replay_names_the_hold_that_it_waits_for(bench: Bench) -> None:
+    """Of the connectors on hold those at which something of it waits, and no other."""
+    view = await bench.services.request_replay(asked(ids=(CALLS[0].linkedid,), connector="crm"))
+    assert view.holds == {}
+    hold = Hold(kind=OutcomeKind.AUTH, reason="401", since=int(NOW), next_canary_at=int(NOW))
+    for name in ("crm", "archive", "gone"):
+        await bench.store.set_hold(name, hold)
+    later = await bench.services.replay(view.replay.id)
+    assert later is not None
+    assert later.holds == {"crm": hold}
+    assert later.replay.waiting == 1
 
 
 async def test_a_cancelled_replay_takes_its_deliveries_back(bench: Bench) -> None:

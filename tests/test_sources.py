@@ -1,5 +1,6 @@
 """The contract of `CelSource`, over every form of table and on real databases."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -116,6 +117,21 @@ async def test_the_description_says_what_the_table_holds(table: Table) -> None:
     assert "linkedid" in found.indexed or not any(
         "INDEX" in part or part in {"micro", "freepbx"} for part in table.form.ddl
     )
+
+
+async def test_looking_at_the_table_disturbs_no_reader(table: Table) -> None:
+    """A replay describes the table while the tail reads it: nobody meets a description half made."""
+    rows = await table.source.rows_after(Position(), 50)
+
+    async def read() -> None:
+        for _ in range(4):
+            assert await table.source.rows_after(Position(), 50) == rows
+
+    async def look() -> None:
+        for _ in range(4):
+            assert (await table.source.describe()).last.eventtime > 0
+
+    await asyncio.gather(*(work() for work in (read, look) * 3))
 
 
 async def test_an_empty_table_is_no_error(table: Table) -> None:

@@ -834,6 +834,35 @@ async def test_a_replay_is_done_with_its_last_delivery(store: SqliteStore) -> No
     assert (replay.delivered, replay.dead) == (1, 1)
 
 
+async def test_a_long_replay_does_not_starve_a_short_one(store: SqliteStore) -> None:
+    """Each has its turn, whatever was asked for first, and so have those that no replay waits for."""
+    for replay_id, linkedids, at in ((1, [f"l{n}" for n in range(50)], START), (2, ["s0", "s1"], NOW)):
+        asked = Replay(requested_at=NOW, requested_by="api:admin", start=0, end=NOW)
+        assert await store.add_replay(asked) == replay_id
+        await save(store, *linkedids, at=at, lane=Lane.REPLAY, step=ReplayStep(replay_id=replay_id))
+    await save(store, "n0", at=NOW, lane=Lane.REPLAY)
+    assert [one for _ in range(7) for one in await claimed(store, limit=1)] == [
+        *("l0", "s0", "n0"),
+        *("l1", "s1"),
+        *("l2", "l3"),
+    ]
+    assert await claimed(store, limit=3) == ["l4", "l5", "l6"]
+
+
+async def test_turns_keep_the_order_of_a_number(store: SqliteStore) -> None:
+    """A call that a short replay asked for waits for an older one of its number in a long one."""
+    for replay_id, linkedids, at in ((1, ["l0", "l1", "l2"], START), (2, ["s0"], NOW)):
+        asked = Replay(requested_at=NOW, requested_by="api:admin", start=0, end=NOW)
+        assert await store.add_replay(asked) == replay_id
+        step = ReplayStep(replay_id=replay_id)
+        await save(store, *linkedids, at=at, lane=Lane.REPLAY, step=step, strand="1")
+    order = []
+    while found := await claim(store, 4):
+        order += [one.delivery.linkedid for one in found]
+        await store.settle([settled(one) for one in found])
+    assert order == ["l0", "l1", "l2", "s0"]
+
+
 async def test_a_replay_that_queued_nothing_is_done_at_once(store: SqliteStore) -> None:
     """Nothing waits, nothing to wait for; also when its deliveries were quicker than its look-up."""
     step = await add(store)

@@ -67,7 +67,17 @@ def test_no_statement_of_the_daily_work_scans_a_table(name: str, connection: sql
 
 
 @pytest.mark.parametrize(
-    "name", ["candidates", "strand_head", "promote", "next_ready", "recent_deliveries", "deliveries_at"]
+    "name",
+    [
+        "ready",
+        "ready_of_replay",
+        "next_replay",
+        "strand_head",
+        "promote",
+        "next_ready",
+        "recent_deliveries",
+        "deliveries_at",
+    ],
 )
 def test_no_daily_statement_sorts(name: str, connection: sqlite3.Connection) -> None:
     """The order comes from the index: sorting half a million rows to take one would take long."""
@@ -127,7 +137,9 @@ async def test_what_is_blocked_or_not_due_costs_a_claim_nothing(tmp_path: Path) 
     reading = connect(tmp_path / "store.db", busy_timeout=1)
     for name in (
         "promote",
-        "candidates",
+        "ready",
+        "ready_of_replay",
+        "next_replay",
         "next_ready",
         "next_timed",
         "let_pass",
@@ -141,6 +153,7 @@ async def test_what_is_blocked_or_not_due_costs_a_claim_nothing(tmp_path: Path) 
             "now": START,
             "most": 1000,
         }
+        values |= {"replay_id": 1, "after": 0, "until": 9}
         values |= {"strand": "1", "started_at": START, "id": 1, "failing_since": START - 900 * SECOND}
         assert _steps(reading, name, values) < 2, name
     reading.close()

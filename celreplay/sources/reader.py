@@ -27,9 +27,10 @@ class TableReader:
 
     async def _look(self) -> Layout:
         found = await self._database.look(self._table)
-        self._layout = Layout(self._table, found, self._chosen, self._database.dialect)
-        await self._judge(self._layout)
-        return self._layout
+        layout = Layout(self._table, found, self._chosen, self._database.dialect)
+        await self._judge(layout)
+        self._layout = layout  # not before it is judged: others read meanwhile
+        return layout
 
     async def _ready(self) -> Layout:
         layout = self._layout or await self._look()
@@ -38,11 +39,11 @@ class TableReader:
         return layout
 
     async def _judge(self, layout: Layout) -> None:
-        first, last = await self._fetch("first", limit=_SAMPLE), await self._fetch("last", limit=_SAMPLE)
+        first, last = [await self._fetch(name, layout, limit=_SAMPLE) for name in ("first", "last")]
         layout.judge([*first, *reversed(last)], self._zone, self._zone_name)
 
-    async def _fetch(self, name: str, **values: object) -> Sequence[Row]:
-        layout = self._layout or await self._look()
+    async def _fetch(self, name: str, layout: Layout | None = None, **values: object) -> Sequence[Row]:
+        layout = layout or self._layout or await self._look()
         try:
             return await self._database.fetch(self._database.dialect.bind(_SQL[name], layout.names, values))
         except SourceUnavailableError:

@@ -22,7 +22,6 @@ class TableSource(TableReader):
 
     async def describe(self) -> TableDescription:
         """See CelSource."""
-        self._layout = None
         layout = await self._look()
         first, last = await self._ends(layout, 1)
         return TableDescription(

@@ -10,6 +10,7 @@ from celreplay.store.base import Claim, Lane, ReplayState, Settlement, State
 from celreplay.store.sqlite.replays import end_of_cancelled
 from celreplay.store.sqlite.statements import SQL
 from celreplay.store.sqlite.strands import TIMED, Strand, let_pass, patience_clock, promote, refresh
+from celreplay.store.sqlite.turns import Served, Turns
 
 _WAITING = frozenset({State.PENDING, State.UNCERTAIN})
 
@@ -25,40 +26,18 @@ class Terms(msgspec.Struct, frozen=True):
     replay_at_most: int | None
 
 
-def claim(connection: sqlite3.Connection, terms: Terms, now: int) -> Sequence[Claim]:
+def claim(connection: sqlite3.Connection, terms: Terms, now: int, served: Served) -> Sequence[Claim]:
     """The job behind `Store.claim`."""
     connector, limit = terms.connector, terms.limit
     let_pass(connection, connector, terms.order_patience, terms.live_patience, now)
     for lane in Lane:
         promote(connection, connector, lane, now)
     most = limit if terms.replay_at_most is None else min(limit, terms.replay_at_most)
-    share = _due(connection, connector, Lane.REPLAY, min(terms.replay_at_least, most), [])
-    rows = _due(connection, connector, Lane.LIVE, limit - len(share), share) + share
-    rest = min(limit - len(rows), most - len(share))
-    rows += _due(connection, connector, Lane.REPLAY, rest, rows)
+    turns = Turns(connection, connector, served)
+    share = turns.replayed(min(terms.replay_at_least, most))
+    rows = [*turns.live(limit - len(share)), *share]
+    rows += turns.replayed(min(limit - len(rows), most - len(share)))
     return _take(connection, terms, rows, now)
-
-
-def _due(
-    connection: sqlite3.Connection, connector: str, lane: Lane, limit: int, beside: Sequence[sqlite3.Row]
-) -> list[sqlite3.Row]:
-    """Up to `limit` that may go, one of each strand, `beside` those already chosen."""
-    rows: list[sqlite3.Row] = []
-    if limit <= 0:
-        return rows
-    chosen = {row["id"] for row in beside}
-    strands = {row["strand"] for row in beside} - {None}
-    cursor = connection.execute(SQL["candidates"], {"connector": connector, "lane": int(lane)})
-    for row in cursor:
-        if row["id"] in chosen or row["strand"] in strands:
-            continue
-        rows.append(row)
-        if row["strand"] is not None:
-            strands.add(row["strand"])
-        if len(rows) >= limit:
-            break
-    cursor.close()
-    return rows
 
 
 def _take(

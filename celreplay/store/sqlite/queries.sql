@@ -136,7 +136,26 @@ WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_patient
     ORDER BY waiting_since LIMIT :most)
 RETURNING strand
 
--- candidates: due deliveries in their order, none of a strand of which one is being sent; with what each passes
+-- ready: due deliveries of a lane in their order, none of a strand of which one is being sent
+SELECT d.id, d.strand FROM deliveries AS d INDEXED BY deliveries_ready
+WHERE d.connector = :connector AND d.lane = :lane AND d.turn = 0
+    AND NOT EXISTS (SELECT 1 FROM deliveries AS s INDEXED BY deliveries_sending
+        WHERE s.connector = d.connector AND s.strand = d.strand AND s.turn = 3)
+ORDER BY d.started_at, d.id
+
+-- ready_of_replay: the same of one replay; NULL: of those that none asked for (any more)
+SELECT d.id, d.strand FROM deliveries AS d INDEXED BY deliveries_fair
+WHERE d.connector = :connector AND d.replay_id IS :replay_id AND d.turn = 0 AND d.lane = 1
+    AND NOT EXISTS (SELECT 1 FROM deliveries AS s INDEXED BY deliveries_sending
+        WHERE s.connector = d.connector AND s.strand = d.strand AND s.turn = 3)
+ORDER BY d.started_at, d.id
+
+-- next_replay: the next replay that has something due
+SELECT replay_id FROM deliveries INDEXED BY deliveries_fair
+WHERE connector = :connector AND replay_id > :after AND replay_id <= :until AND turn = 0 AND lane = 1
+ORDER BY replay_id LIMIT 1
+
+-- candidate: what the worker of a delivery needs, with what it passes
 SELECT d.id, d.linkedid, d.part, d.system, d.lane, d.strand, d.state, d.token, d.attempts, d.failures, d.forced,
     d.uncertain_since, d.absent_seen, d.order_note, p.payload, p.checkpoint,
     (SELECT o.linkedid FROM deliveries AS o INDEXED BY deliveries_strand
@@ -147,11 +166,8 @@ SELECT d.id, d.linkedid, d.part, d.system, d.lane, d.strand, d.state, d.token, d
      WHERE d.lane = 0 AND o.connector = d.connector AND o.strand = d.strand AND o.lane = 1 AND o.turn IS NOT NULL
         AND o.strand IS NOT NULL AND o.started_at < d.started_at
      ORDER BY o.started_at, o.id LIMIT 1) AS replayed
-FROM deliveries AS d INDEXED BY deliveries_ready JOIN payloads AS p ON p.delivery_id = d.id
-WHERE d.connector = :connector AND d.lane = :lane AND d.turn = 0
-    AND NOT EXISTS (SELECT 1 FROM deliveries AS s INDEXED BY deliveries_sending
-        WHERE s.connector = d.connector AND s.strand = d.strand AND s.turn = 3)
-ORDER BY d.started_at, d.id
+FROM deliveries AS d JOIN payloads AS p ON p.delivery_id = d.id
+WHERE d.id = :id
 
 -- take: a delivery becomes a worker's
 UPDATE deliveries SET state = 'sending', turn = 3, token = token + 1, attempts = attempts + 1, updated_at = :now,

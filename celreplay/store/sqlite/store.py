@@ -51,6 +51,7 @@ class SqliteStore:
         self.path = path
         self._system = system
         self._interpreter = interpreter
+        self._served: dict[str, int] = {}
         self._patience: dict[str, Patience] = {}
         schema.refuse_unknown(path)
         writing = schema.connect(path, busy_timeout=busy_timeout)
@@ -129,7 +130,7 @@ class SqliteStore:
         self._patience[connector] = Patience(order_patience, live_patience)
         share = (replay_at_least, replay_at_most)
         terms = claiming.Terms(connector, limit, order_patience, live_patience, *share)
-        return await self._writer.run(lambda connection: claiming.claim(connection, terms, now))
+        return await self._writer.run(lambda connection: claiming.claim(connection, terms, now, self._served))
 
     async def checkpoint(self, delivery_id: int, token: int, data: bytes) -> bool:
         return await self._writer.run(

@@ -69,3 +69,6 @@ DROP INDEX deliveries_open;
 CREATE INDEX deliveries_open ON deliveries (connector, strand, lane, started_at, id)
     WHERE turn IN (0, 1, 4) AND strand IS NOT NULL;
 CREATE INDEX deliveries_patient ON deliveries (connector, waiting_since) WHERE turn = 4 AND NOT impatient;
+
+-- Due deliveries of replays, replay by replay: each has its turn.
+CREATE INDEX deliveries_fair ON deliveries (connector, replay_id, started_at, id) WHERE turn = 0 AND lane = 1;
