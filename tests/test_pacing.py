@@ -117,12 +117,18 @@ async def test_exchanges_under_way_come_before_new_ones(clock: FakeClock) -> Non
     """While a second request waits for its permit, nothing new is let in."""
     gate = gate_of(clock, rate=1.0)
     assert gate.reserve(3) == 1
+
+    async def claims() -> int:
+        await clock.sleep(1)
+        return gate.reserve(1)
+
+    claiming = asyncio.create_task(claims())
+    await asyncio.sleep(0)
     under_way = asyncio.create_task(gate.enter())
     await asyncio.sleep(0)
-    await clock.advance(0.99)
-    assert (gate.waiting, gate.reserve(1)) == (1, 0)
-    await clock.advance(0.02)
-    assert await under_way is None
+    assert gate.waiting == 1
+    await clock.advance(1)
+    assert (await claiming, await under_way) == (0, None)
     assert (gate.waiting, gate.reserve(1)) == (0, 0)
 
 
@@ -151,6 +157,15 @@ async def test_a_connector_keeps_to_its_rate(office: Office, clock: FakeClock, c
         assert vitals.last_minute == 1
         await clock.until(lambda: len(connector.sent) == 6)
     assert seconds_since_start(clock) >= 50
+
+
+async def test_an_exchange_without_a_request_costs_no_pace(office: Office, clock: FakeClock) -> None:
+    """The permit of each goes back, so that the next need not wait for a new one."""
+    connector = FakeConnector()
+    await office.queue(connector, *(call_of(number) for number in range(20)))
+    async with office.delivering(connector, fake_options(rate=0.0001)):
+        await clock.until(lambda: len(connector.sent) == 20)
+    assert seconds_since_start(clock) < 10_000
 
 
 async def delivered(office: Office, connector: FakeConnector, count: int) -> bool:
