@@ -702,6 +702,17 @@ async def test_what_a_dead_process_was_sending_becomes_uncertain(store: SqliteSt
     assert (one.probing, one.uncertain_since) == (True, NOW)
 
 
+async def test_after_a_crash_an_older_call_goes_before_the_one_that_was_being_sent(
+    store: SqliteStore,
+) -> None:
+    """It was queued meanwhile: the order of the strand holds for what is recovered, too."""
+    await save(store, "b", strand="1", at=START + SECOND)
+    await claim(store)
+    await save(store, "a", strand="1")
+    await store.recover(now=NOW)
+    assert await claimed(store) == ["a"]
+
+
 async def test_next_due_tells_when_to_look_again(store: SqliteStore) -> None:
     """The earliest of what can be claimed; never now for what is blocked or has a sending one before it."""
     assert await store.next_due("crm") is None

@@ -207,7 +207,7 @@ class Order(RuleBasedStateMachine):
 
 
 Order.TestCase.settings = settings(
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

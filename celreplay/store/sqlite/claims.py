@@ -184,4 +184,6 @@ def release(connection: sqlite3.Connection, claims: Sequence[Claim], now: int, r
 def recover(connection: sqlite3.Connection, now: int) -> int:
     """The job behind `Store.recover`."""
     reason = "celreplay stopped while sending it: it may have arrived"
-    return connection.execute(SQL["recover"], {"now": now, "reason": reason}).rowcount
+    rows = connection.execute(SQL["recover"], {"now": now, "reason": reason}).fetchall()
+    refresh(connection, {Strand(row["connector"], row["strand"]) for row in rows}, now)
+    return len(rows)

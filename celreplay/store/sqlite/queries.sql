@@ -213,6 +213,7 @@ UPDATE deliveries SET state = 'uncertain', turn = 1, next_at = :now, updated_at 
         (SELECT a.started_at FROM attempts AS a WHERE a.delivery_id = deliveries.id
             AND a.number = deliveries.attempts), :now)
 WHERE turn = 3
+RETURNING connector, strand
 
 -- next_ready: the earliest of what is due and whose strand is free
 SELECT min(next_at) AS at FROM (SELECT connector, strand, next_at FROM deliveries INDEXED BY deliveries_ready
