@@ -210,6 +210,22 @@ def test_a_body_that_changes_and_a_call_that_is_not_whole_are_found() -> None:
     )
 
 
+def test_a_row_that_came_later_than_grace_allows_is_not_the_daemons_fault() -> None:
+    """The call was delivered without it, as the documents say; a little late is no excuse."""
+    both = arrival("1.1", 101), arrival("2.1", 111)
+    for late, expected in ((0.4, 0), (0.3, 1)):
+        calls = [replace(FIRST, late=late), SECOND]
+        assert len(judge(world(*both, calls=calls, revision_of={"1.1": "x"})).other) == expected
+
+
+def test_a_second_daemon_that_does_not_give_up_is_found() -> None:
+    """Exit code 2: nothing was done."""
+    both = arrival("1.1", 101), arrival("2.1", 111)
+    for code, expected in ((2, 0), (0, 1), (None, 1)):
+        verdict = judge(world(*both, events=[Event(5.0, "rival", {"code": code})]))
+        assert len(verdict.other) == expected
+
+
 def test_what_waits_at_the_end_and_what_is_not_signed_is_found() -> None:
     """A run ends when everything is well and delivered."""
     both = arrival("1.1", 101), arrival("2.1", 111)
@@ -236,6 +252,7 @@ def test_the_ledgers_are_read_as_they_were_written() -> None:
         "linkedid": "1.1",
         "others": ["1.2"],
         "number": "1",
+        "late": 0.0,
         "ended": 9.0,
         "call": "k",
         "optional": False,

@@ -52,6 +52,7 @@ async def gather(daemon: Daemon, folder: Path, scenario: Scenario, seen_within: 
         id_of={call.linkedid: webhook_id("chaos", "crm", call.linkedid, "call") for call in calls},
         revision_of=await _revisions(daemon),
         waiting=counts or {"pending": -1},
+        grace=scenario.grace,
         gap=seen_within + 1.5,
         timeout=scenario.timeout,
         workers=scenario.workers,

@@ -151,20 +151,26 @@ def _changed(world: World) -> list[Fault]:
 
 
 def _torn(world: World) -> list[Fault]:
-    """What arrived is what all rows of the call say."""
+    """What arrived is what all rows of the call say, if none of them came later than grace allows."""
+    late = {call.linkedid for call in world.calls if call.late > 0.7 * world.grace}
     return [
         Fault(request.linkedid, f"torn: {request.n} is not what all of its rows say")
         for request in world.requests
         if request.revision != world.revision_of.get(request.linkedid, request.revision)
+        and request.linkedid not in late
     ]
 
 
 def _unsettled(world: World) -> list[Fault]:
-    """When everything is well again, nothing waits any more; and nothing unsigned ever came."""
+    """At the end nothing waits any more; nothing unsigned ever came; a second daemon on the store gave up."""
     faults = [
         Fault("-", f"unsettled: {count} {state} at the end")
         for state, count in world.waiting.items()
         if count and state in ("pending", "sending", "uncertain")
+    ]
+    rivals = [event for event in world.events if event.what == "rival" and event.facts.get("code") != 2]
+    faults += [
+        Fault("-", f"unsettled: a second daemon ended with {each.facts.get('code')}") for each in rivals
     ]
     return faults + [Fault("-", f"unsettled: {world.forged} requests without a right signature")] * bool(
         world.forged

@@ -31,7 +31,7 @@ class Truth:
     others: tuple[str, ...]
     """Linkedids of what was folded into it: no call of their own."""
     number: str
-    """The party outside, digits as written; empty: none, or withheld."""
+    """The party outside, as written (`+` and all: docs/configuration.md); empty: none, or withheld."""
     optional: bool
     """docs/call.md: nobody outside was called; a rule may leave it out, if it says so."""
 
@@ -81,11 +81,11 @@ def kinds() -> list[Kind]:
 
 def _truth(name: str, truth: dict[str, Any]) -> Truth:
     side = {"incoming": "caller_number", "outgoing": "dialled_number"}.get(truth["direction"])
-    number = re.sub(r"\D", "", truth[side] or "") if side else ""
+    number = (truth[side] or "") if side else ""
     return Truth(
         linkedid=truth["linkedid"],
         others=tuple(truth["other_linkedids"]),
-        number=number if len(number) >= 10 else "",
+        number=number if re.fullmatch(r"\+?\d{10,}", number) else "",
         optional=side is None or name == "22-click-to-call-3",
     )
 
@@ -108,7 +108,8 @@ class Maker:
         new = _Renaming(self._ids, shift, self._random)
         for truth in kind.truths:
             if truth.number:
-                new.numbers[truth.number] = self._random.choices(self._numbers, self._weights)[0]
+                plus = "+" * truth.number.startswith("+")
+                new.numbers[truth.number] = plus + self._random.choices(self._numbers, self._weights)[0]
         rows: list[tuple[float, Row]] = []
         moment = 0.0
         for row in kind.rows:
@@ -140,7 +141,7 @@ class _Renaming:
         text = _CHANNEL.sub(lambda m: f"-{int(self._new(m[1])):08x}", text)
         text = _BRIDGE.sub(lambda m: self._bridge(m[0]), text)
         for old, new in self.numbers.items():
-            text = re.sub(rf"(?<!\d){old}(?!\d)", new, text)
+            text = re.sub(rf"(?<!\d){re.escape(old)}(?!\d)", new, text)
         return text
 
     def _new(self, old: str) -> str:

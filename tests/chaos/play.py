@@ -24,7 +24,7 @@ from chaos.tables import ZONE, MariadbTable, PostgresqlTable, SqliteTable, Table
 from chaos.traffic import Pbx
 from chaos.world import World
 
-POLL, GRACE = 0.2, 0.5
+POLL = 0.2
 DRAIN = 240.0
 """Seconds of good weather after which everything must have arrived."""
 
@@ -41,7 +41,9 @@ class Play:
         self.server = server
         self.chance = random.Random(f"{seed} {scenario.name}")
         self.events = Ledger(folder / "events.jsonl")
-        self.pbx = Pbx(table, Ledger(folder / "pbx.jsonl"), f"{seed} {scenario.name} calls")
+        self.pbx = Pbx(
+            table, Ledger(folder / "pbx.jsonl"), f"{seed} {scenario.name} calls", scenario.late_rows
+        )
         self.crm = Crm(folder, f"{seed} {scenario.name}", scenario.timeout, scenario.late, self.events)
         self.store = folder / "store"
         self.daemon = Daemon(folder, self._options(), self.events)
@@ -71,7 +73,7 @@ class Play:
             pbx["numbers"] = {"outside": [{"match": ".*", "replace": ""}]}
         return {
             "pbx": pbx,
-            "cel": {"url": self.table.url, "poll_interval": f"{POLL}s", "grace": f"{GRACE}s"},
+            "cel": {"url": self.table.url, "poll_interval": f"{POLL}s", "grace": f"{scenario.grace}s"},
             "store": {"url": f"sqlite:///{self.store / 'store.sqlite'}"},
             "connectors": {"crm": connector},
         }
@@ -176,7 +178,7 @@ def play(scenario: Scenario, seed: str, folder: Path) -> tuple[World, Verdict]:
         async def whole() -> tuple[World, Verdict]:
             run = Play(scenario, seed, folder, table, server)
             await run.run()
-            world = await gather(run.daemon, folder, scenario, POLL + GRACE)
+            world = await gather(run.daemon, folder, scenario, POLL + scenario.grace)
             return world, judge(world)
 
         return asyncio.run(whole())

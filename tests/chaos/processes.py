@@ -104,6 +104,20 @@ class Daemon:
         self.process.send_signal(signal.SIGCONT)
         self.events.write("thaw")
 
+    async def rival(self) -> None:
+        """Somebody starts it a second time: that one must give up by itself."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "celreplay", "serve", "-c", str(self.config),
+            stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            code: int | None = await asyncio.wait_for(process.wait(), PATIENCE)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            code = None
+        self.events.write("rival", code=code)
+
     async def command(self, *words: str, patience: float = 120.0) -> tuple[int, str]:
         """Another command of the CLI beside it: exit code and stdout."""
         process = await asyncio.create_subprocess_exec(

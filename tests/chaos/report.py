@@ -46,7 +46,7 @@ class Result:
 def result_of(scenario: Scenario, world: World, verdict: Verdict) -> Result:
     """Count what was done to the system, and what came of it."""
     injected = Counter(request.fault for request in world.requests if request.fault != "well")
-    broken = ("crm-kill", "cel-down", "disk-full", "term", "freeze")
+    broken = ("crm-kill", "cel-down", "disk-full", "term", "freeze", "rival")
     injected.update(event.what for event in world.events if event.what in broken)
     named = [
         [f"{fault.linkedid}: {fault.what}" for fault in faults]

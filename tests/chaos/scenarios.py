@@ -24,6 +24,9 @@ class Scenario:
     past: int = 0
     """Calls before the first start, that replays ask for."""
     schedule: tuple[str, ...] = ("300ms", "500ms", *["1s"] * 10, *["2s"] * 40)
+    late_rows: float = 0.0
+    """Seconds that a second writer holds rows back, behind others of higher ids."""
+    grace: float = 0.5
     timeout: float = 1.5
     probe_after: float = 1.0
     workers: int = 4
@@ -43,11 +46,11 @@ number is known outside the rows; with each kill the whole store is gone, or wha
 LONG = (
     Scenario(
         name="kills", what="kill -9; the CRM cannot be asked",
-        calls=5000, seconds=420, kills=105, crm_outages=40,
+        calls=5000, seconds=420, kills=105, late_rows=0.6, grace=1.5, crm_outages=40,
     ),
     Scenario(
         name="kills-asked", what="kill -9; the CRM can be asked",
-        calls=5000, seconds=420, kills=105, probeable=True, crm_outages=40,
+        calls=5000, seconds=420, kills=105, late_rows=0.6, grace=1.5, probeable=True, crm_outages=40,
     ),
     Scenario(
         name="cel-restarts", what="the CEL database restarts; kill -9",

@@ -27,7 +27,7 @@ async def kills(
     daemon: Daemon, chance: random.Random, number: int, seconds: float, go_on: Callable[[], bool]
 ) -> None:
     """kill -9 at random moments, about `number` in `seconds`; every sixth while it starts, and now and then a
-    SIGTERM in between, or a stand-still before the end. Ends when it has done so many and `go_on` says no more."""
+    SIGTERM in between, or a stand-still before the end, or a second start. Ends when it has done so many and `go_on` says no more."""
     done = 0
     rest = max(0.5, seconds / number - 1.0)  # a start takes about a second
     while done < number or go_on():
@@ -42,6 +42,8 @@ async def kills(
             await asyncio.sleep(0.5)
             continue
         await asyncio.sleep(chance.uniform(0.0, 2.0) * rest)
+        if chance.random() < 1 / 20:
+            await daemon.rival()
         if chance.random() < 1 / 10:
             await daemon.freeze(chance.uniform(0.2, 4.0))
         if chance.random() < 1 / 10:

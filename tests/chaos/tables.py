@@ -1,7 +1,7 @@
 """The three places Asterisk keeps CEL, as somebody sees them who writes there."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from servers import Mariadb, Postgresql
 
 ZONE = "Europe/Moscow"
 _DDL = Path(__file__).parents[1] / "tables"
+_AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _SQL_NAMES = {
     "cidname": "cid_name", "cidnum": "cid_num", "cidani": "cid_ani", "cidrdnis": "cid_rdnis",
     "ciddnid": "cid_dnid", "eventextra": "extra",
@@ -55,6 +56,7 @@ class PostgresqlTable:
         self.url = server.url(name)
         self._name = name
         self._connection: asyncpg.Connection[Any] | None = None
+        self._spare: list[asyncpg.Connection[Any]] = []
 
     async def create(self) -> None:
         owner = await asyncpg.connect(self.server.url("postgres"))
@@ -69,13 +71,35 @@ class PostgresqlTable:
         try:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await asyncpg.connect(self.url, timeout=5)
-            values = [_sql_values(row) for row in rows]
-            marks = ", ".join(f"${place + 1}" for place in range(len(values[0])))
-            statement = f"INSERT INTO cel ({', '.join(values[0])}) VALUES ({marks})"  # noqa: S608  names of ours
-            await self._connection.executemany(statement, [list(row.values()) for row in values])
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            await self._insert(self._connection, rows)
+        except _AWAY as error:
             self._connection = None
             raise ConnectionError(f"{error}") from error
+
+    async def _insert(self, connection: "asyncpg.Connection[Any]", rows: Iterable[Mapping[str, str]]) -> None:
+        values = [_sql_values(row) for row in rows]
+        marks = ", ".join(f"${place + 1}" for place in range(len(values[0])))
+        statement = f"INSERT INTO cel ({', '.join(values[0])}) VALUES ({marks})"  # noqa: S608  names of ours
+        await connection.executemany(statement, [list(row.values()) for row in values])
+
+    async def insert_late(self, row: Mapping[str, str]) -> Callable[[], Awaitable[None]]:
+        """Of another writer: the row has its id when this returns, and is seen when what it returns is called."""
+        try:
+            connection = self._spare.pop() if self._spare else await asyncpg.connect(self.url, timeout=5)
+            transaction = connection.transaction()
+            await transaction.start()
+            await self._insert(connection, [row])
+        except _AWAY as error:
+            raise ConnectionError(f"{error}") from error
+
+        async def commit() -> None:
+            try:
+                await transaction.commit()
+            except _AWAY as error:
+                raise ConnectionError(f"{error}") from error
+            self._spare.append(connection)
+
+        return commit
 
 
 class MariadbTable:

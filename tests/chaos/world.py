@@ -37,6 +37,8 @@ class Call:
     """When its last row was in the table."""
     number: str = ""
     """The party outside; empty: none, or withheld. Its calls have an order."""
+    late: float = 0.0
+    """Rows of it were seen behind later ones: seconds from its end to the moment at which all were. Else 0."""
     kind: str = ""
     optional: bool = False
     history: bool = False
@@ -72,6 +74,8 @@ class World:
     """state → how many, as `celreplay status` tells at the end."""
     gap: float = 2.0
     """Seconds between the ends of two calls from which on the first one was queued no later than the second."""
+    grace: float = 0.5
+    """`cel.grace`, seconds."""
     settle: float = 2.0
     """Seconds that the daemon may need to write down an answer: killed within them, it may have forgotten it."""
     lag: float = 0.4
@@ -127,6 +131,7 @@ def calls_of(lines: Iterable[Line]) -> list[Call]:
             others=tuple(line["others"]),
             ended=line["ended"],
             number=line["number"],
+            late=line["late"],
             kind=line["call"],
             optional=line["optional"],
             history=line["history"],
