@@ -177,8 +177,8 @@ async def test_counts_go_on_counting_what_was_removed(store: SqliteStore) -> Non
 async def test_the_newest_delivery_stays_so_that_no_number_is_given_twice(store: SqliteStore) -> None:
     """A claim is fenced by the delivery's number: another delivery must never have it."""
     await save(store, "a", mark_delivered=True)
-    await store.forget(RetentionConfig(), now=MUCH_LATER)
     (before,) = await store.deliveries(linkedid="a")
+    await store.forget(RetentionConfig(), now=MUCH_LATER)
     await save(store, "b")
     (after,) = await store.deliveries(linkedid="b")
     assert before.delivery_id < after.delivery_id
