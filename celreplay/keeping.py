@@ -1,4 +1,4 @@
-"""Retention: what is older than it is kept is removed from the store, in small pages, from time to time."""
+"""What is done in the store from time to time: what is old is removed, what waits for ever is woken."""
 
 import structlog
 
@@ -7,6 +7,7 @@ from celreplay.errors import StoreError
 from celreplay.retention import RetentionConfig
 from celreplay.store.base import Store
 from celreplay.store.retention import Forgotten
+from celreplay.times import SECOND
 
 _EVERY = 3600.0
 _BREATH = 0.2
@@ -16,21 +17,31 @@ _log = structlog.get_logger(__name__)
 
 
 class Keeper:
-    """Cleans the store at its start and every hour."""
+    """Looks after the store at its start and every hour. `longest_wait`: seconds beyond which no delivery is
+    ever put off; a later moment comes from a clock that was wrong."""
 
-    def __init__(self, store: Store, clock: Clock, ages: RetentionConfig) -> None:
+    def __init__(self, store: Store, clock: Clock, ages: RetentionConfig, longest_wait: float) -> None:
         self._store = store
         self._clock = clock
         self._ages = ages
+        self._longest_wait = longest_wait
 
     async def run(self) -> None:
         """Until cancelled. A store that fails is tried again an hour later: others tell of it."""
         while True:
             try:
+                await self.wake()
                 await self.clean()
             except StoreError as error:
                 _log.warning("retention.put_off", error=str(error))
             await self._clock.sleep(_EVERY)
+
+    async def wake(self) -> None:
+        """What waits for a moment of a clock that has been set back since is due now. Raises StoreError."""
+        now = self._clock.now()
+        furthest = now + round(self._longest_wait * SECOND)
+        if woken := await self._store.wake_late(now=now, furthest=furthest):
+            _log.warning("delivery.clock_was_wrong", woken=woken)
 
     async def clean(self) -> None:
         """Remove all that is too old now. Raises StoreError; what was removed before stays so."""

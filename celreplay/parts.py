@@ -1,7 +1,7 @@
 """The composition root: everything is built here from the configuration, once, and given what it uses."""
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from celreplay.calls.interpret import INTERPRETER_VERSION, PbxRules
 from celreplay.calls.numberplan import NumberPlan
 from celreplay.clock import Clock, SystemClock
 from celreplay.config import Config
+from celreplay.connectors.answers import RETRY_AFTER_CAP
 from celreplay.connectors.base import Connector
 from celreplay.connectors.http import HttpDriver
 from celreplay.connectors.options import DeliveryOptions
@@ -116,7 +117,7 @@ async def parts_of(config: Config, *, rename: bool = False) -> AsyncIterator[Par
             tail=tail,
             replayer=replayer,
             deliverer=deliverer,
-            keeper=Keeper(store, clock, config.retention),
+            keeper=Keeper(store, clock, config.retention, _longest_wait(options.values())),
             services=services,
             monitor=Monitor(
                 source=source,
@@ -131,6 +132,12 @@ async def parts_of(config: Config, *, rename: bool = False) -> AsyncIterator[Par
                 source=source, store=store, intake=intake, connectors=connectors, clock=clock
             ),
         )
+
+
+def _longest_wait(options: Iterable[DeliveryOptions]) -> float:
+    """Twice the longest wait that a schedule or a CRM may ask for: jitter and probing are on top of it."""
+    waits = [wait for one in options for wait in one.schedule]
+    return 2 * max([RETRY_AFTER_CAP, *waits])
 
 
 def _tail_options(config: Config, clock: Clock) -> TailOptions:

@@ -325,7 +325,7 @@ async def test_keys_move_with_the_name_of_the_pbx(store: SqliteStore) -> None:
 async def test_the_keeper_removes_all_that_is_old_hour_by_hour(store: SqliteStore) -> None:
     """At its start, and later what has become old since, page by page."""
     clock = FakeClock(LATER, manual=True)
-    keeper = Keeper(store, clock, RetentionConfig())
+    keeper = Keeper(store, clock, RetentionConfig(), longest_wait=DAY / SECOND)
     for number in range(1200):
         await save(store, f"{number}", mark_delivered=True)
     await save(store, "newest", now=LATER, mark_delivered=True)
@@ -335,6 +335,46 @@ async def test_the_keeper_removes_all_that_is_old_hour_by_hour(store: SqliteStor
     await clock.until(lambda: rows(store, "delivery_keys") == 1201, step=3600)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+# the clock
+
+
+async def test_a_clock_that_is_set_back_breaks_nothing(store: SqliteStore) -> None:
+    """Attempts, holds and replays that end before they began: order, counts and checks stay right."""
+    asked = Replay(requested_at=ENDED + 5 * DAY, requested_by="cli:root", start=START, end=ENDED)
+    step = ReplayStep(replay_id=await store.add_replay(asked))
+    await store.set_replay_state(step.replay_id, ReplayState.LOOKING_UP, now=ENDED + 5 * DAY)
+    for linkedid in ("a", "b"):
+        await save(store, linkedid, now=ENDED + 5 * DAY, strand="1", step=step)
+    for state, now in ((State.PENDING, ENDED + 4 * DAY), (State.DELIVERED, ENDED + 3 * DAY)):
+        (claim,) = await store.claim("crm", 2, now=now + DAY, order_patience=900)
+        assert claim.delivery.linkedid == "a"
+        one = {"delivery_id": claim.delivery_id, "token": claim.token, "kind": OutcomeKind.RETRY}
+        await store.settle([Settlement(**one, state=state, reason="", ended_at=now, next_at=now)])  # type: ignore[arg-type]  # a mapping of its fields
+    await store.set_replay_state(step.replay_id, ReplayState.DELIVERING, now=ENDED + 2 * DAY)
+    await end(store, at=ENDED)
+    replay = await store.replay(step.replay_id)
+    assert replay is not None
+    assert (replay.state, replay.delivered, replay.finished_at) == (ReplayState.DONE, 2, ENDED)
+    await forget(store, ENDED - DAY)
+    assert rows(store, "delivery_keys") == 0
+    await forget(store, LATER)
+    assert rows(store, "delivery_keys") == 2
+
+
+async def test_what_waits_for_a_moment_of_a_wrong_clock_is_woken(store: SqliteStore) -> None:
+    """The host began in 2038 and was corrected: what was put off then is due now, other waits stay as they are."""
+    future = START + 4000 * DAY
+    await save(store, "lost", now=future, due_at=future + SECOND)
+    await save(store, "put off", due_at=ENDED + DAY)
+    keeper = Keeper(store, FakeClock(ENDED), RetentionConfig(), longest_wait=2 * DAY / SECOND)
+    assert await store.claim("crm", 2, now=ENDED, order_patience=900) == []
+    await keeper.wake()
+    (claim,) = await store.claim("crm", 2, now=ENDED, order_patience=900)
+    assert claim.delivery.linkedid == "lost"
+    await keeper.wake()
+    assert await store.next_due("crm") == ENDED + DAY
 
 
 @pytest.fixture

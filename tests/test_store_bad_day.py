@@ -16,7 +16,10 @@ from crm_server import CrmServer
 from factories import START, make_finished
 from running import Daemon, Pbx, run, until
 
+from celreplay.config import load
+from celreplay.connectors.table import OPTIONS
 from celreplay.errors import StoreError
+from celreplay.parts import parts_of
 from celreplay.store.sqlite import SqliteStore
 
 CURL = ("curl", "-s", "--digest", "-u", "admin:night", "-w", " %{http_code}")
@@ -239,3 +242,18 @@ async def test_a_damaged_store_is_not_written_to_any_more(tmp_path: Path) -> Non
     assert "damaged: deliveries: " in str(store.damage)
     assert await store.pbx_name() is None
     await store.aclose()
+
+
+async def test_damage_makes_health_red_whoever_found_it(tmp_path: Path) -> None:
+    """A worker's claim, not the reading of CEL, met the broken page."""
+    config = load(Pbx(tmp_path, "http://127.0.0.1:9/").write_config(), OPTIONS)
+    async with parts_of(config) as parts:
+        for number in range(200):
+            await parts.store.save_calls([make_finished(f"{number}")], now=START)
+        assert (await parts.services.health()).ok
+        scramble(parts.store.path, "deliveries")
+        with pytest.raises(StoreError, match="it is damaged"):
+            await parts.store.claim("crm", 5, now=START, order_patience=900)
+        health = await parts.services.health()
+        assert not health.ok
+        assert "it is damaged" in health.problems[0]

@@ -401,6 +401,11 @@ class Store(Protocol):
         """A held connector may get a canary, and has one due; False where it is not held."""
         ...
 
+    async def wake_late(self, *, now: int, furthest: int) -> int:
+        """Make due what is due later than `furthest`: no wait is so long, its moment was worked out while the
+        clock was wrong. Its count."""
+        ...
+
     # what is too old
     async def forget(
         self, ages: RetentionConfig, *, now: int, after: Forgotten | None = None, limit: int = 500

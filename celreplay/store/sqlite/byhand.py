@@ -66,6 +66,16 @@ def resume(connection: sqlite3.Connection, connector: str, now: int) -> bool:
     return True
 
 
+def wake_late(connection: sqlite3.Connection, now: int, furthest: int) -> int:
+    """The job behind `Store.wake_late`. What is blocked is looked at again when its turn has come."""
+    woken = 0
+    for connector in {row["connector"] for row in connection.execute(SQL["counts"]).fetchall()}:
+        for lane in Lane:
+            values = {"connector": connector, "lane": int(lane), "now": now, "furthest": furthest}
+            woken += connection.execute(SQL["wake_late"], values).rowcount
+    return woken
+
+
 def _row(connection: sqlite3.Connection, id_: int) -> sqlite3.Row | None:
     row: sqlite3.Row | None = connection.execute(SQL["delivery"], {"id": id_}).fetchone()
     return row

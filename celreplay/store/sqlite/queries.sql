@@ -360,6 +360,11 @@ WHERE id = :id
 UPDATE connectors SET hold = json_set(hold, '$.next_canary_at', :now)
 WHERE connector = :connector AND hold IS NOT NULL
 
+-- wake_late: those of a lane that wait for a moment no wait leads to
+UPDATE deliveries SET next_at = :now
+WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_timed
+    WHERE connector = :connector AND lane = :lane AND turn = 1 AND next_at > :furthest)
+
 -- wake_one: the next one of a lane is due now
 UPDATE deliveries SET turn = 0, next_at = :now
 WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_timed
