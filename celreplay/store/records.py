@@ -32,6 +32,17 @@ class Lane(IntEnum):
     REPLAY = 1
 
 
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """A connector that is not sent to, but for a canary now and then."""
+
+    kind: OutcomeKind
+    reason: str
+    since: int
+    next_canary_at: int
+    canaries: int = 0
+    """How many have failed since; the pause grows with it."""
+
+
 class DeliveryRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery as a person sees it."""
 
