@@ -4,11 +4,14 @@ import base64
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -202,3 +205,38 @@ def test_the_demo_stays_up_for_requests_and_ends_by_ctrl_c() -> None:
             assert not Path(f"/proc/{daemon}").exists()
         finally:
             demo.kill()
+
+
+def test_no_daemon_outlives_a_demo_that_was_killed() -> None:
+    """kill -9 leaves the demo no time to stop its daemon: the daemon ends by itself, in order."""
+    command = [sys.executable, "-u", "-m", "celreplay", "demo", "--keep"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        try:
+            assert demo.stdout is not None
+            next(line for line in demo.stdout if "Ctrl-C" in line)
+            (daemon,) = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+            log = Path(f"/proc/{daemon}/fd/2").readlink()
+        finally:
+            demo.kill()
+    try:
+        until(lambda: "daemon.stopped" in log.read_text())
+        until(lambda: not is_running(int(daemon)))
+    finally:
+        if is_running(int(daemon)):
+            os.kill(int(daemon), signal.SIGKILL)
+        shutil.rmtree(log.parent)
+
+
+def is_running(pid: int) -> bool:
+    """A process that has ended may lie about until somebody asks for its exit code."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it has not come true"
+        time.sleep(0.05)

@@ -87,7 +87,7 @@ async def daemon(stage: Stage) -> AsyncIterator[None]:
     """`celreplay serve` until the end of the block. Raises CelreplayError when it does not start."""
     with stage.log.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "celreplay", "serve", "-c", str(stage.config),
+            sys.executable, "-m", "celreplay.demo.child", str(os.getpid()), "serve", "-c", str(stage.config),
             stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,  # Ctrl-C on the terminal is for the demo, which then stops the daemon
