@@ -4,6 +4,9 @@ from celreplay.calls.dispositions import REFUSALS, judged_legs, taken_back
 from celreplay.calls.legs import LegStory, Story
 from celreplay.calls.model import HangupBy
 from celreplay.cel.channel import Channel, last_talk
+from celreplay.times import SECOND
+
+_AFTER = SECOND // 2  # after the last talk both ends hang up within milliseconds
 
 
 def hangup_by(story: Story) -> HangupBy | None:
@@ -42,7 +45,18 @@ def source_channel(story: Story) -> Channel | None:
         return caller  # AMI Redirect took the other side away to somebody else
     there = sorted([caller, *(leg.channel for leg in story.persons)], key=last_talk)[-2:]
     told = [channel for channel in (caller, *there) if channel.source is not None]
+    if _handed_over(story):
+        told = [channel for channel in told if channel is not caller]
     return next((channel for channel in told if channel.source), told[0] if told else None)
+
+
+def _handed_over(story: Story) -> bool:
+    """An extension that called and has left the others alone, by a transfer: its hangup is not the end."""
+    end = story.caller.channel.ended_at
+    others = [leg.channel.ended_at for leg in story.persons]
+    if story.caller.outside or end is None or None in others:
+        return False
+    return max((other for other in others if other is not None), default=end) > end + _AFTER
 
 
 def _last_begin(story: Story) -> int:

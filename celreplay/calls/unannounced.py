@@ -3,9 +3,10 @@
 from celreplay.calls.dispositions import leg_disposition, result_of
 from celreplay.calls.legs import LegStory, Story
 from celreplay.calls.model import Transfer, TransferType
+from celreplay.calls.numbering import same_number
 from celreplay.cel.channel import Stay
 from celreplay.cel.events import EventType
-from celreplay.cel.names import is_local
+from celreplay.cel.names import is_local, local_exten, local_partner
 from celreplay.times import SECOND, Instant
 
 _ALONE = SECOND // 2  # within which a phone that was given up still ends, and those of one group begin
@@ -32,9 +33,21 @@ def forwarded_leg(story: Story) -> LegStory | None:
 
 def _comes_alone(story: Story, leg: LegStory, *, told: bool) -> bool:
     before = [other for other in story.legs if other.channel.seq < leg.channel.seq and not other.outside]
-    if any(other.talks for other in before):
+    if any(other.talks for other in before) or _is_agent(story, leg):
         return False
     return told or not any(_rings_beside(other, leg) for other in story.legs if not other.outside)
+
+
+def _is_agent(story: Story, leg: LegStory) -> bool:
+    """A queue's member at an outside number: the queue called a Local channel of that name."""
+    party = story.parties.by_id.get(leg.channel.uniqueid)
+    if party is None or party.dialled is None:
+        return False
+    channels = story.scene.channels
+    half = channels[party.dialled.by].name
+    return same_number(local_exten(half), leg.number) and any(
+        other.name == local_partner(half) and other.app("appqueue") is not None for other in channels.values()
+    )
 
 
 def _rings_beside(other: LegStory, leg: LegStory) -> bool:
