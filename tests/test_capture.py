@@ -151,6 +151,27 @@ def test_a_number_becomes_the_same_everywhere() -> None:
     assert re.sub(r"\d", "0", dashed) == "+0 (000) 000-00-00"
 
 
+@pytest.mark.parametrize(
+    "written", ["+7 (903) 111-00-01", "7-903-111-00-01", "7 903 111 00 01", "7.903.111.00.01"]
+)
+def test_a_number_as_people_write_it_is_masked_too(written: str) -> None:
+    """Between words, in the same digits as everywhere else; two extensions side by side are none."""
+    said = masked(f"call {written}, please")
+    assert re.sub(r"\D", "", said) == masked("79031110001")
+    assert re.sub(r"\d", "0", said) == re.sub(r"\d", "0", f"call {written}, please")
+    assert masked("rings 101 102") == "rings 101 102"
+
+
+def test_a_name_in_an_address_is_replaced() -> None:
+    """As a dialplan puts it into the address of a web request."""
+    events = [
+        replace(event, cid_name="Zoë Örn") for event in with_texts(appdata="x?name=Zo%C3%AB%20%C3%96rn&y=1")
+    ]
+    made = case_of(events, RULES, KEY)
+    assert isinstance(made, Case)
+    assert made.rows[1][COLUMNS.index("appdata")] == "x?name=Name1&y=1"
+
+
 def test_extensions_and_the_ids_of_the_rows_stay() -> None:
     """What Asterisk numbers by itself is nobody's number."""
     first = events_of("01-in-answered-1", "sqlite")[0]

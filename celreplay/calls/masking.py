@@ -9,6 +9,7 @@ stay.
 import re
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from urllib.parse import quote
 
 import msgspec
 
@@ -32,6 +33,9 @@ _NO_NAMES = re.compile(
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _ADDRESS = r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])"
 _DIGITS = r"\d{%d,}" % FEWEST_DIGITS  # noqa: UP031 - braces of the expression itself
+_SPACED = r"(?<![\w.])\d{1,4}(?:[ ().-]{1,3}\d{1,4})+(?!\w)"
+"""A number as people write it: `+7 (903) 111-00-01`."""
+_FEWEST_SPACED = 7  # `101 102` are two extensions
 _INSTANCE = re.compile(r"-[0-9a-f]{8}(?=$|[;<])")
 _LETTER = re.compile(r"[^\W\d_]")
 
@@ -46,7 +50,9 @@ class Mask:
         instances = {found[0] for row in rows if (found := _INSTANCE.search(row.channame))}
         self._names = _names_of(rows)
         kept = rf"(?<!\d)(?:{_any_of(ids)})(?!\d)|(?:{_any_of(instances)})(?![0-9a-f])|{_UUID}"
-        self._pattern = re.compile(rf"(?P<kept>{kept})|(?P<address>{_ADDRESS})|(?P<number>{_DIGITS})")
+        self._pattern = re.compile(
+            rf"(?P<kept>{kept})|(?P<address>{_ADDRESS})|(?P<number>{_DIGITS})|(?P<spaced>{_SPACED})"
+        )
         self._by_name = {name.casefold(): f"Name{at}" for at, name in enumerate(self._names, start=1)}
         forms = sorted({form for name in self._names for form in _forms(name)}, key=len, reverse=True)
         self._name = re.compile("|".join(map(_bounded, forms)), re.IGNORECASE) if forms else None
@@ -56,10 +62,12 @@ class Mask:
 
     def number(self, text: str) -> str:
         """A number, with whatever stands between its digits."""
-        digits = "".join(filter(_is_digit, text))
-        if len(digits) < FEWEST_DIGITS or _LETTER.search(text):
+        if len(_digits_of(text)) < FEWEST_DIGITS or _LETTER.search(text):
             return self.text(text)
-        masked = iter(self._digits(digits))
+        return self._with_separators(text)
+
+    def _with_separators(self, text: str) -> str:
+        masked = iter(self._digits(_digits_of(text)))
         return "".join(next(masked) if _is_digit(sign) else sign for sign in text)
 
     def name(self, text: str) -> str:
@@ -102,6 +110,9 @@ class Mask:
             return found[0]
         if found["address"]:
             return f"192.0.2.{self._value(found[0]) % 254 + 1}"
+        if found["spaced"]:
+            enough = len(_digits_of(found[0])) >= _FEWEST_SPACED
+            return self._with_separators(found[0]) if enough else found[0]
         return self._digits(found[0])
 
     def _digits(self, digits: str) -> str:
@@ -138,9 +149,10 @@ def _any_of(texts: set[str]) -> str:
 
 
 def _forms(name: str) -> set[str]:
-    """As it stands, as in JSON, and as in the name of a file."""
+    """As it stands, as in JSON, as in an address, and as in the name of a file."""
     return {
         name,
+        quote(name),
         msgspec.json.encode(name).decode()[1:-1],
         re.sub(r"\s+", "_", name),
         re.sub(r"\s+", "-", name),
@@ -151,6 +163,10 @@ def _bounded(form: str) -> str:
     """A short name is one only where it stands alone: `Al` is not in `Local`."""
     text = re.escape(form)
     return text if len(form) >= _SHORT_NAME else rf"(?<![^\W_]){text}(?![^\W_])"
+
+
+def _digits_of(text: str) -> str:
+    return "".join(filter(_is_digit, text))
 
 
 def _is_digit(sign: str) -> bool:
