@@ -9,7 +9,8 @@ stay.
 import re
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from urllib.parse import quote
+from string import ascii_letters
+from string import digits as ascii_digits
 
 import msgspec
 
@@ -36,6 +37,7 @@ _DIGITS = r"\d{%d,}" % FEWEST_DIGITS  # noqa: UP031 - braces of the expression i
 _SPACED = r"(?<![\w.])\d{1,4}(?:[ ().-]{1,3}\d{1,4})+(?!\w)"
 """A number as people write it: `+7 (903) 111-00-01`."""
 _FEWEST_SPACED = 7  # `101 102` are two extensions
+_PLAIN = frozenset(ascii_letters + ascii_digits + "_.-~/")
 _INSTANCE = re.compile(r"-[0-9a-f]{8}(?=$|[;<])")
 _LETTER = re.compile(r"[^\W\d_]")
 
@@ -152,11 +154,16 @@ def _forms(name: str) -> set[str]:
     """As it stands, as in JSON, as in an address, and as in the name of a file."""
     return {
         name,
-        quote(name),
+        _quoted(name),
         msgspec.json.encode(name).decode()[1:-1],
         re.sub(r"\s+", "_", name),
         re.sub(r"\s+", "-", name),
     }
+
+
+def _quoted(name: str) -> str:
+    """As in an address: every byte but letters and digits of ASCII in the form `%C3`."""
+    return "".join(chr(byte) if chr(byte) in _PLAIN else f"%{byte:02X}" for byte in name.encode())
 
 
 def _bounded(form: str) -> str:
