@@ -9,9 +9,11 @@ import pytest
 from factories import START, make_call, make_finished
 
 from celreplay.connectors.base import OutcomeKind
+from celreplay.retention import RetentionConfig
 from celreplay.store.base import Claim, Force, Lane, Settlement, State
 from celreplay.store.sqlite import SqliteStore
 from celreplay.times import SECOND
+from celreplay.units import Duration
 
 PATIENCE = 100.0
 LIVE_PATIENCE = 40.0
@@ -86,7 +88,9 @@ class History:
     async def step(self) -> None:
         self.now += self.random.randint(0, 20) * SECOND
         steps = [self.save, self.save, self.claim, self.claim, self.claim, self.settle, self.settle]
-        await self.random.choice([*steps, self.settle, self.release, self.fold, self.again, self.recover])()
+        await self.random.choice(
+            [*steps, self.settle, self.release, self.fold, self.again, self.recover, self.forget]
+        )()
 
     async def save(self) -> None:
         self.saved += 1
@@ -104,6 +108,12 @@ class History:
         strand = self.random.choice(["1", "2", None])
         again = make_finished(call=call, strand=strand, force=force, requeue_dead=True)
         await self.store.save_calls([again], now=self.now)
+
+    async def forget(self) -> None:
+        ages = RetentionConfig(
+            payloads=Duration(20), dead=Duration(60), replays=Duration(9), calls=Duration(60)
+        )
+        await self.store.forget(ages, now=self.now, limit=self.random.choice([1, 500]))
 
     async def fold(self) -> None:
         self.saved += 1
