@@ -1,6 +1,7 @@
 """Knowing the place in the table: each new row is given once, and the place found again where it is lost."""
 
 from collections.abc import Sequence
+from itertools import pairwise, starmap
 
 import msgspec
 import structlog
@@ -59,7 +60,8 @@ class Follower:
     async def begin_now(self) -> None:
         """Only what is written from now on is new."""
         description = await self._source.describe()
-        self._reach(description.last.eventtime)
+        self._before = description.last.eventtime
+        self._reach(self._before)
         if "id" in description.columns:
             self._way = ByIds(self._source, description.last, anchored=True, gap=None)
             return
@@ -101,9 +103,10 @@ class Follower:
 
     def _looked_at(self, page: Page) -> Page:
         now = self._clock.now()
-        for row in page.rows:
-            self._reach(min(self._before, row.eventtime))
-            self._before = row.eventtime
+        if page.rows:
+            times = [self._before, *(row.eventtime for row in page.rows)]
+            self._reach(max(starmap(min, pairwise(times))))
+            self._before = times[-1]
         rows = self._young_enough(page)
         self._tell_of_clocks(rows, now)
         anew, self._anew = self._anew, False
@@ -111,7 +114,6 @@ class Follower:
 
     def _reach(self, moment: int) -> None:
         self._reached = max(self._reached, min(moment, self._clock.now()))
-        self._before = max(self._before, self._reached)
 
     def _young_enough(self, page: Page) -> Sequence[CelEvent]:
         """Without the rows of a time before the place that was lost: a backup may be filled in."""
