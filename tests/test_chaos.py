@@ -171,9 +171,11 @@ def test_a_call_that_may_not_have_been_queued_holds_nobody() -> None:
 
 
 def test_a_recorded_pass_is_no_fault() -> None:
-    """`explain` tells of each call that went by one that kept failing."""
-    said = {"2.1": {"state": "delivered", "reason": "passed 1.1, which keeps failing"}}
-    assert judge(world(arrival("1.1", 120), arrival("2.1", 115), explained=said)).faults == []
+    """`explain` tells of each call that went by one that kept failing, and by which."""
+    swapped = arrival("1.1", 120), arrival("2.1", 115)
+    for passed, expected in (("1.1", 0), ("9.9", 1)):
+        said = {"2.1": {"state": "delivered", "reason": f"passed {passed}, which keeps failing"}}
+        assert len(judge(world(*swapped, explained=said)).reordered) == expected
 
 
 def test_replayed_calls_are_held_to_the_order_once_all_are_found() -> None:

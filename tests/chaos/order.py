@@ -25,7 +25,7 @@ def reordered(world: World) -> list[tuple[str, str]]:
     found = []
     for (_, history), arrivals in strands.items():
         for first, second in _wrong(world, arrivals, calls, history=history):
-            if not _passed(world, second):
+            if not _passed(world, first, second):
                 text = f"out of order: {first[-1].n} came after {second[0].n} of {second[0].linkedid}"
                 found.append((first[0].linkedid, text))
     return found
@@ -49,9 +49,10 @@ def _wrong(
                 yield first, second
 
 
-def _passed(world: World, requests: list[Request]) -> bool:
-    """Does `explain` say that this call passed another one, whose patience was over?"""
-    return "passed" in str(world.explained.get(requests[0].linkedid, {}).get("reason", ""))
+def _passed(world: World, first: list[Request], second: list[Request]) -> bool:
+    """Does `explain` say of the second call that it passed the first, whose patience was over?"""
+    said = str(world.explained.get(second[0].linkedid, ""))
+    return "passed" in said and first[0].linkedid in said
 
 
 def delayed(world: World) -> list[tuple[str, str]]:
