@@ -43,11 +43,17 @@ SELECT NULL, k.part, k.state, NULL, NULL, 0, k.revision, 'long ago, details are 
 FROM key_names AS n CROSS JOIN delivery_keys AS k ON k.linkedid = :linkedid AND k.name = n.id
 WHERE n.system = :system AND n.connector = :connector
 
--- insert_delivery: a new delivery; a waiting one that has a strand stands behind (2) until the strand is looked at
+-- insert_delivery: a new delivery; a waiting one stands behind (2) until its strand is looked at, but not one that
+-- is alone in it
 INSERT INTO deliveries (linkedid, connector, part, system, state, turn, lane, strand, started_at, next_at,
     updated_at, revision, reason, replay_id, forced, delivered_at, waiting_since)
-VALUES (:linkedid, :connector, :part, :system, :state, :turn, :lane, :strand, :started_at, :next_at,
+VALUES (:linkedid, :connector, :part, :system, :state,
+    CASE WHEN :turn = 2 AND NOT EXISTS (SELECT 1 FROM deliveries AS o INDEXED BY deliveries_strand
+        WHERE o.connector = :connector AND o.strand = :strand AND o.turn IS NOT NULL AND o.strand IS NOT NULL)
+        THEN :alone ELSE :turn END,
+    :lane, :strand, :started_at, :next_at,
     :now, :revision, :reason, :replay_id, :forced, :delivered_at, :waiting_since)
+RETURNING id, turn
 
 -- revive_key: one of which only the key is kept becomes a delivery again, as it ended
 INSERT INTO deliveries (linkedid, connector, part, system, state, lane, started_at, updated_at, revision, reason,

@@ -39,6 +39,7 @@ class Saving:
         self._dry = replay is not None and replay.dry_run
         self._cancelled = replay is not None and replay.state in {ReplayState.CANCELLED, ReplayState.FAILED}
         self._strands: set[Strand] = set()
+        self._clocks: dict[str, int] = {}
         self.decisions: list[Decision] = []
         self.queueings: list[Queueing] = []
 
@@ -145,11 +146,12 @@ class Saving:
             "system": self._system,
             "state": decision.state,
             "turn": first_turn(wish.strand, wish.due_at, self._now) if waits else None,
+            "alone": first_turn(None, wish.due_at, self._now),
             "lane": int(wish.lane),
             "strand": wish.strand,
             "started_at": int(call.started_at),
             "next_at": wish.due_at if waits else None,
-            "waiting_since": patience_clock(self._connection, wish.connector, self._now),
+            "waiting_since": self._patience_clock(wish.connector),
             "now": self._now,
             "revision": call.revision,
             "reason": decision.reason or self._reason(decision),
@@ -157,17 +159,21 @@ class Saving:
             "forced": decision.forced,
             "delivered_at": self._now if decision.state is State.DELIVERED else None,
         }
-        name = "insert_delivery" if decision.action is Action.INSERT else "requeue_delivery"
-        cursor = self._connection.execute(SQL[name], values)
+        if decision.action is Action.REQUEUE and decision.known:
+            self._connection.execute(SQL["requeue_delivery"], values)
+            id_, turn = decision.known.id, values["turn"]
+        else:
+            id_, turn = self._connection.execute(SQL["insert_delivery"], values).fetchone()
         if waits:
-            id_ = (
-                decision.known.id
-                if decision.action is Action.REQUEUE and decision.known
-                else cursor.lastrowid
-            )
             payload = wish.update if decision.result is Queued.UPDATED else wish.payload
             self._connection.execute(SQL["put_payload"], {"id": id_, "payload": payload})
+        if turn == BLOCKED:
             self._strands.add(Strand(wish.connector, wish.strand))
+
+    def _patience_clock(self, connector: str) -> int:
+        if connector not in self._clocks:
+            self._clocks[connector] = patience_clock(self._connection, connector, self._now)
+        return self._clocks[connector]
 
     def _reason(self, decision: Decision) -> str:
         how = "queued again" if decision.action is Action.REQUEUE else "queued"
