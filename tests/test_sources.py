@@ -120,7 +120,7 @@ async def test_the_description_says_what_the_table_holds(table: Table) -> None:
 
 
 async def test_looking_at_the_table_disturbs_no_reader(table: Table) -> None:
-    """A replay describes the table while the tail reads it: nobody meets a description half made."""
+    """Replays describe the table while the tail reads it: nobody meets a description half made."""
     rows = await table.source.rows_after(Position(), 50)
 
     async def read() -> None:

@@ -429,6 +429,33 @@ async def test_a_crm_that_has_the_call_is_not_sent_it_again(office: Office, cloc
     assert (record.state, record.reason) == (State.DELIVERED, "found in the CRM")
 
 
+async def test_a_parked_call_that_the_crm_has_is_not_sent_by_a_retry(
+    office: Office, clock: FakeClock
+) -> None:
+    """A person retries what nobody knows the outcome of: the CRM is asked, has it, and gets it no second time."""
+    connector, call = FakeConnector(can_probe=True), call_of(1)
+    connector.script.append(UNCERTAIN)
+    connector.probes.append(Probe.UNKNOWN)
+    await office.queue(connector, call)
+    async with office.delivering(connector, fake_options(on_uncertain="park")):
+        await clock.until(lambda: counted(office, connector, State.DEAD))
+        connector.probes.append(Probe.DONE)
+        dead = await office.delivery(call)
+        assert (
+            await office.store.retry(
+                {dead.delivery_id: None}, by="cli:anna", now=clock.now(), askable=["crm"]
+            )
+            == {}
+        )
+        await clock.until(lambda: counted(office, connector, State.DELIVERED))
+    assert len(connector.sent) == 1
+    assert len(connector.asked) == 2
+
+
+async def counted(office: Office, connector: FakeConnector, state: State) -> bool:
+    return await office.count(connector, state) == 1
+
+
 async def test_absent_must_be_seen_twice(office: Office, clock: FakeClock) -> None:
     """A CRM may be slow to show a call: it is asked twice before the call is sent again."""
     connector, call = FakeConnector(can_probe=True), call_of(1)
