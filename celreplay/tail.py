@@ -1,6 +1,7 @@
 """Following the CEL table: rows become finished calls in the store, position and all in one transaction."""
 
 import asyncio
+from bisect import bisect
 from collections.abc import Sequence
 
 import msgspec
@@ -118,9 +119,10 @@ class Tail:
         self._take_in(page, reached, now)
         self._caught_up = not page.more
         horizon = now if self._caught_up else min(self._follower.reached, now)
-        self._finished = self._grouper.take_finished(
+        finished = self._grouper.take_finished(
             now=horizon, grace=self._options.grace, stale_after=self._options.stale_after
         )
+        self._finished = self._without_gap(finished, now) if self._caught_up else finished
         self._headless = self._grouper.take_headless(now=horizon, grace=self._options.grace)
         self._unsaved = bool(page.rows or self._finished or self._headless)
         await self._store_taken()
@@ -134,6 +136,21 @@ class Tail:
         for row in page.rows:
             then = max(row.eventtime, reached)
             self._grouper.add(row, now if self._caught_up else min(then, now))
+
+    def _without_gap(self, groups: Sequence[Group], now: int) -> list[Group]:
+        """Those in which no row may be missing. What is read after a start has had its grace by its time; but
+        where an id between a call's rows has only just been found missing, the call gets it once more."""
+        missing = self._follower.just_missing(self._options.grace)
+        whole = []
+        for group in groups:
+            ids = [row.id for row in group.events if row.id is not None]
+            at = bisect(missing, min(ids)) if ids else 0
+            if not ids or at == len(missing) or missing[at] > max(ids):
+                whole.append(group)
+                continue
+            for row in group.events:
+                self._grouper.add(row, now)
+        return whole
 
     async def _store_taken(self) -> None:
         """Where a database is away, what was taken waits, and nothing more is read until it is stored."""

@@ -59,6 +59,30 @@ async def test_a_gap_that_was_open_at_a_crash_is_looked_at_again(watch: Watch) -
     assert await watch.queued() == sorted([call.linkedid, done.linkedid])
 
 
+async def test_after_a_start_a_call_with_a_gap_in_it_gets_the_grace_once_more(watch: Watch) -> None:
+    """By its time its grace is over when it is read, but a row of it is on its way: it is not sent without it."""
+    await watch.happens(OTHERS[0])
+    await watch.start()
+    await watch.settle()
+    await watch.stop()
+    first = max(await watch.table.ids()) + 1
+    call = watch.begins(ANSWERED)
+    rows, late = list(call.rows), 4
+    ids = list(range(first, first + len(rows)))
+    await watch.table.write([row for place, row in enumerate(rows) if place != late],
+                            [id_ for place, id_ in enumerate(ids) if place != late])  # fmt: skip
+    await watch.clock.sleep(600)
+    await watch.start()
+    with capture_logs() as logs:
+        await watch.read()
+        assert await watch.queued() == []
+        await watch.table.write([rows[late]], [ids[late]])
+        await watch.settle()
+    assert await watch.queued() == [call.linkedid]
+    assert await watch.stored([call]) == await watch.expected(call)
+    assert "tail.call_changed" not in [entry["event"] for entry in logs]
+
+
 async def test_an_id_that_never_comes_is_given_up(watch: Watch) -> None:
     """A rolled back INSERT leaves a hole for ever: it is asked for a minute, then never again."""
     await watch.happens(OTHERS[0])

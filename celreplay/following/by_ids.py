@@ -46,6 +46,10 @@ class ByIds:
         """The lowest missing id that may still come; a start goes back to it."""
         return self._gaps.lowest if self._stored_gap is None else self._stored_gap
 
+    def missing_since(self, moment: int) -> list[int]:
+        """Ids that were noticed to be missing after `moment`, of the clock that never jumps."""
+        return self._gaps.missing_since(moment)
+
     async def next(self, limit: int, *, ticks: int, reached: int) -> Page | Lost:
         """Up to `limit` new rows and those that came late. Nothing is taken where this raises.
 

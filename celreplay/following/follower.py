@@ -57,6 +57,12 @@ class Follower:
             return msgspec.structs.replace(trace, last_row=self._way.last_row, gap=self._way.gap)
         return trace
 
+    def just_missing(self, seconds: float) -> Sequence[int]:
+        """Ids that have been missing for less than this: their rows may be on their way."""
+        if isinstance(self._way, ByTimes):
+            return ()
+        return self._way.missing_since(self._clock.monotonic() - round(seconds * SECOND))
+
     async def begin_now(self) -> None:
         """Only what is written from now on is new."""
         description = await self._source.describe()

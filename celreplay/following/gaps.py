@@ -48,6 +48,10 @@ class Gaps:
         """What to ask for."""
         return list(self._since)
 
+    def missing_since(self, moment: int) -> list[int]:
+        """Those that were noticed after `moment`, in their order."""
+        return sorted(id_ for id_, since in self._since.items() if since > moment)
+
     @property
     def lowest(self) -> int | None:
         """The lowest id that may still come; None when nothing is missing."""
