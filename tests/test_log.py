@@ -204,3 +204,19 @@ def test_lines_for_the_journal_carry_no_time() -> None:
     os.close(writer)
     with os.fdopen(reader) as pipe:
         assert json.loads(pipe.read()) == {"event": "daemon.ready", "level": "info"}
+
+
+class _Broken(io.StringIO):
+    """A stream whose reader has gone."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+    """Delivering goes on when the journal does not."""
+    log.configure(stream=_Broken())
+    structlog.get_logger("celreplay.test").error("store.failed", reason="the disk is full")
+    log.configure(stream=(stream := io.StringIO()))
+    structlog.get_logger("celreplay.test").error("store.failed", reason="the disk is full")
+    assert "store.failed" in stream.getvalue()
