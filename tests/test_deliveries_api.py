@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from factories import make_finished
 from structlog.testing import capture_logs
 from test_api import CALLS, LOGIN, NOW, ONE, TWO, Door, opened
 
@@ -242,6 +243,29 @@ async def test_a_wrong_list_is_refused(client: aiohttp.ClientSession, query: str
     """400 that names the parameter."""
     async with client.get(f"/pbx/deliveries?{query}") as response:
         assert (response.status, (await response.json())["error"]["parameter"]) == (400, parameter)
+
+
+async def test_many_are_changed_page_by_page(door: Door, client: aiohttp.ClientSession) -> None:
+    """More than a transaction takes, all of one moment: each is changed once, those of others stay."""
+    calls = [make_finished(f"1111111111.{n}") for n in range(1_200)]
+    await door.store.save_calls([*calls, make_finished("2222222222.1", connectors=("gone",))], now=int(NOW))
+    for connector in ("crm", "gone"):
+        claims = await door.store.claim(connector, 2_000, now=int(NOW), order_patience=900)
+        await door.store.settle([died(claim) for claim in claims])
+    async with client.post("/pbx/deliveries/retry", json={"state": "dead"}) as response:
+        body = await response.json()
+    assert (body["retried"], [one["reason"] for one in body["left"]]) == (
+        1_200,
+        ["its connector gone is not in the config"],
+    )
+    counts = await door.store.counts()
+    assert (counts["crm"][State.PENDING], counts["gone"][State.DEAD]) == (1_200, 1)
+    claims = await door.store.claim("crm", 2_000, now=int(NOW), order_patience=900)
+    await door.store.settle([died(claim) for claim in claims])
+    async with client.post("/pbx/deliveries/discard", json={"state": "dead", "connector": "crm"}) as response:
+        assert (await response.json())["discarded"] == 1_200
+    assert (await door.store.counts())["crm"][State.SKIPPED] == 1_200
+    assert await door.store.check() == []
 
 
 async def test_one_that_cannot_be_sent_keeps_all_that_were_named(
