@@ -94,6 +94,7 @@ ONLY_IN_APP_ROWS = {
     "asterisk16-further/53-dialplan-12": "Queue where no phone could be rung",
     "asterisk16-further/54-outgoing-4": "the number dialled behind a prefix",
     **{f"asterisk16-further/56-chan-sip-{n}": "the number dialled behind a prefix" for n in range(11, 17)},
+    **{f"asterisk16-further/58-lines-{n}": "the number dialled behind a prefix" for n in (5, 7)},
 }
 
 
