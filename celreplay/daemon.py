@@ -51,6 +51,7 @@ async def _run(parts: Parts, stop: asyncio.Event) -> None:
             tasks.create_task(_hints(parts), name="hints"),
             tasks.create_task(_watchdog(), name="watchdog"),
             tasks.create_task(parts.keeper.run(), name="keeper"),
+            tasks.create_task(parts.keeper.watch(), name="clock"),
         ]
         reading = [
             tasks.create_task(parts.tail.run(stop), name="tail"),

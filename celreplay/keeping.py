@@ -10,6 +10,9 @@ from celreplay.store.retention import Forgotten
 from celreplay.times import SECOND
 
 _EVERY = 3600.0
+_LOOK_AT_CLOCK = 5.0
+_STEP = 2 * SECOND
+"""What is less is left to the drift of clocks."""
 _BREATH = 0.2
 """Seconds between two pages, in which the store is the workers'."""
 
@@ -35,6 +38,21 @@ class Keeper:
             except StoreError as error:
                 _log.warning("retention.put_off", error=str(error))
             await self._clock.sleep(_EVERY)
+
+    async def watch(self) -> None:
+        """Until cancelled: where the clock is set back, what waits goes back with it."""
+        ahead = self._clock.now() - self._clock.monotonic()
+        while True:
+            await self._clock.sleep(_LOOK_AT_CLOCK)
+            back = ahead - (self._clock.now() - self._clock.monotonic())
+            if back > _STEP:
+                try:
+                    await self._store.set_back(by=back)
+                except StoreError as error:
+                    _log.warning("clock.not_followed", error=str(error))
+                    continue
+                _log.warning("clock.set_back", seconds=back / SECOND)
+            ahead -= back
 
     async def wake(self) -> None:
         """What waits for a moment of a clock that has been set back since is due now. Raises StoreError."""

@@ -28,6 +28,8 @@ WHOLE = {
     "counts",
     "holds",
     "holds_of_replay",
+    "set_back",
+    "set_back_holds",
     "rename_calls",
     "rename_aliases",
     "rename_deliveries",

@@ -27,6 +27,8 @@ from celreplay.connectors.base import (
     Request,
 )
 from celreplay.connectors.webhook import WebhookConnector
+from celreplay.keeping import Keeper
+from celreplay.retention import RetentionConfig
 from celreplay.store.base import Force, Lane, State
 from celreplay.store.sqlite import SqliteStore
 from celreplay.times import SECOND, Instant
@@ -708,3 +710,27 @@ async def test_what_was_claimed_while_a_hold_began_is_given_back(live: Office, c
     assert crm.linkedids() == [first.linkedid]
     record = await live.delivery(second)
     assert (record.reason, record.attempts) == ("not sent: the connector has just been held", 0)
+
+
+async def test_a_clock_that_is_set_back_lengthens_no_wait(office: Office, clock: FakeClock) -> None:
+    """A retry due in a minute comes after a minute, and a canary in its time, though the clock was set back by an
+    hour in between; what is told stands in the log."""
+    connector, call, other = FakeConnector(), call_of(1), call_of(2)
+    fine = Outcome(kind=OutcomeKind.OK, reason="answered 200 OK")
+    connector.script.extend([RETRY, fine, THROTTLE])
+    keeper = Keeper(office.store, clock, RetentionConfig(), longest_wait=86_400.0)
+    watching = asyncio.create_task(keeper.watch())
+    await office.queue(connector, call)
+    async with office.delivering(connector, fake_options(schedule=(Duration(60),), workers=1)):
+        await clock.until(lambda: len(connector.sent) == 1)
+        with capture_logs() as logs:
+            clock.jump(-3600)
+            await clock.until(lambda: len(connector.sent) == 2, most=90)
+        assert [entry["seconds"] for entry in logs if entry["event"] == "clock.set_back"] == [3600.0]
+        await office.queue(connector, other)
+        await clock.until(lambda: len(connector.sent) == 3)
+        clock.jump(-7200)
+        await clock.until(lambda: len(connector.sent) == 4, most=60)
+        await clock.until(lambda: stands(office, other, State.DELIVERED), most=30)
+    watching.cancel()
+    assert await office.store.holds() == {}

@@ -391,6 +391,11 @@ class Store(Protocol):
         """A held connector may get a canary, and has one due; False where it is not held."""
         ...
 
+    async def set_back(self, *, by: int) -> None:
+        """The wall clock was set back by so many microseconds: whatever waits, and holds, are moved with it,
+        so that no wait is lengthened."""
+        ...
+
     async def wake_late(self, *, now: int, furthest: int) -> int:
         """Make due what is due later than `furthest`: no wait is so long, its moment was worked out while the
         clock was wrong. Its count."""

@@ -76,6 +76,12 @@ def wake_late(connection: sqlite3.Connection, now: int, furthest: int) -> int:
     return woken
 
 
+def set_back(connection: sqlite3.Connection, by: int) -> None:
+    """The job behind `Store.set_back`."""
+    for name in ("set_back", "set_back_holds"):
+        connection.execute(SQL[name], {"by": by})
+
+
 def _row(connection: sqlite3.Connection, id_: int) -> sqlite3.Row | None:
     row: sqlite3.Row | None = connection.execute(SQL["delivery"], {"id": id_}).fetchone()
     return row

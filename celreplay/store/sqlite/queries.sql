@@ -371,6 +371,16 @@ UPDATE deliveries SET next_at = :now
 WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_timed
     WHERE connector = :connector AND lane = :lane AND turn = 1 AND next_at > :furthest)
 
+-- set_back: the clock was set back, and what waits keeps its waits; rare, so that it may read all
+UPDATE deliveries SET next_at = next_at - :by, failing_since = failing_since - :by,
+    waiting_since = waiting_since - :by, uncertain_since = uncertain_since - :by
+WHERE turn IN (0, 1, 2, 4)
+
+-- set_back_holds: the same for connectors on hold
+UPDATE connectors SET held_since = held_since - :by, hold = json_set(hold,
+    '$.next_canary_at', json_extract(hold, '$.next_canary_at') - :by, '$.since', json_extract(hold, '$.since') - :by)
+WHERE hold IS NOT NULL
+
 -- wake_one: the next one of a lane is due now
 UPDATE deliveries SET turn = 0, next_at = :now
 WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_timed

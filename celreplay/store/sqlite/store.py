@@ -247,6 +247,9 @@ class SqliteStore:
     async def resume(self, connector: str, *, now: int) -> bool:
         return await self._writer.run(lambda connection: byhand.resume(connection, connector, now))
 
+    async def set_back(self, *, by: int) -> None:
+        await self._writer.run(lambda connection: byhand.set_back(connection, by))
+
     async def wake_late(self, *, now: int, furthest: int) -> int:
         return await self._writer.run(lambda connection: byhand.wake_late(connection, now, furthest))
 
