@@ -130,14 +130,18 @@ def _way_by_looks(parties: Parties, family: Family, families: list[Family]) -> s
     if not met:
         return ""
     called_out = any(_is_line(parties.by_id.get(channel.uniqueid)) for channel in family.members)
-    return "consult" if not called_out or _was_called(parties, origin, met) else ""
+    if _is_second(parties, origin, met):
+        return "consult"
+    return "" if called_out else "pickup"  # somebody new: AMI Bridge
 
 
-def _was_called(parties: Parties, origin: Channel, older: list[Family]) -> bool:
-    """The origin's extension had been called in an older call: it is its second line."""
+def _is_second(parties: Parties, origin: Channel, older: list[Family]) -> bool:
+    """The origin's extension was in an older call before: it is its second line."""
     number = parties.number(origin.uniqueid)
     return number is not None and any(
-        parties.number(channel.uniqueid) == number for family in older for channel in family.members
+        parties.number(channel.uniqueid) == number
+        for family in older
+        for channel in (family.origin, *family.members)
     )
 
 
