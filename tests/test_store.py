@@ -415,6 +415,20 @@ async def test_a_live_call_does_not_wait_for_replayed_ones(store: SqliteStore) -
     assert await claimed(store) == ["old"]
 
 
+@pytest.mark.parametrize("strand", ["1", None])
+async def test_a_live_call_that_a_replay_met_first_goes_with_the_live_ones(
+    store: SqliteStore, strand: str | None
+) -> None:
+    """A period that reaches up to now finds calls before the tail does: they do not wait behind the past."""
+    await save(store, "past", at=START - SECOND, strand=strand, lane=Lane.REPLAY)
+    await save(store, "today", strand=strand, lane=Lane.REPLAY)
+    assert await save(store, "today", strand=strand) == [Queued.ALREADY_WAITING]
+    (one,) = await claim(store, limit=1)
+    assert one.delivery.linkedid == "today"
+    await store.settle([settled(one)])
+    assert await claimed(store) == ["past"]
+
+
 async def patient(store: SqliteStore, now: int = NOW, live_patience: float = 60.0) -> list[Claim]:
     return list(await store.claim("crm", 100, now=now, order_patience=PATIENCE, live_patience=live_patience))
 

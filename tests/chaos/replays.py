@@ -35,7 +35,7 @@ class Replays:
         for _ in range(4):
             await self._request(f"id={','.join(self._some_ids())}&force=1")
             await self._pause()
-        await self._request("start_date=-0")
+            await self._request("start_date=-0")  # meets calls of this moment before the tail does
 
     def _some_ids(self) -> list[str]:
         known = [line["linkedid"] for line in read(self.pbx.ledger.path)]

@@ -67,6 +67,10 @@ WHERE n.system = :system AND n.connector = :connector
 DELETE FROM delivery_keys WHERE linkedid = :linkedid AND part = :part
     AND name = (SELECT id FROM key_names WHERE system = :system AND connector = :connector)
 
+-- hasten_delivery: one that waits in a later lane goes to an earlier one; its strand is due to be looked at
+UPDATE deliveries SET lane = :lane, turn = CASE WHEN strand IS NULL THEN 1 ELSE 2 END
+WHERE id = :id AND state = 'pending' AND lane > :lane AND forced = 0
+
 -- requeue_delivery: an ended delivery starts anew; its journal stays
 UPDATE deliveries SET state = :state, turn = :turn, lane = :lane, strand = :strand, started_at = :started_at,
     next_at = :next_at, updated_at = :now, revision = :revision, reason = :reason, replay_id = :replay_id,

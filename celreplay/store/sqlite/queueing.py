@@ -135,6 +135,8 @@ class Saving:
             self._write(call, wish, decision)
         elif decision.action is Action.RENEW and decision.known and decision.known.id:
             self._renew(call, wish, decision.known.id)
+        if decision.known is not None and decision.known.id is not None:
+            self._hasten(wish, decision.known.id)
 
     def _write(self, call: Call, wish: NewDelivery, decision: Decision) -> None:
         waits = decision.state is State.PENDING
@@ -193,6 +195,10 @@ class Saving:
         payload = wish.payload if self._rows[id_]["delivered_at"] is None else wish.update or wish.payload
         self._connection.execute(SQL["put_payload"], {"id": id_, "payload": payload})
         self._strands.add(Strand(wish.connector, wish.strand))
+
+    def _hasten(self, wish: NewDelivery, id_: int) -> None:
+        """A live call that a replay has met first, and that still waits there, goes with the live ones."""
+        self._connection.execute(SQL["hasten_delivery"], {"id": id_, "lane": int(wish.lane)})
 
     def _end(self, id_: int, state: State, reason: str) -> None:
         delivered_at = self._now if state is State.DELIVERED else None
