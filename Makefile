@@ -28,11 +28,11 @@ lint: ## ruff and mypy
 test: lint ## lint, then every test against real servers
 	.venv/bin/python -m pytest -n 2 -q
 
-chaos: ## kill everything at random for 25 minutes, and judge what arrived (docs/chaos.md)
+chaos: ## kill everything at random for a quarter of an hour, and judge what arrived (docs/chaos.md)
 	@scripts/setup test
 	@cd tests && ../.venv/bin/python -m chaos $(CHAOS)
 
-chaos-short: ## the same in three minutes
+chaos-short: ## the same in four minutes
 	@scripts/setup test
 	@cd tests && ../.venv/bin/python -m chaos --short $(CHAOS)
 

@@ -31,7 +31,7 @@ _SKIPPED = 77
 def main() -> int:
     """The whole run."""
     parser = argparse.ArgumentParser(prog="chaos", description="Break everything, and judge what arrived.")
-    parser.add_argument("--short", action="store_true", help="a few minutes instead of 25")
+    parser.add_argument("--short", action="store_true", help="a few minutes instead of a quarter of an hour")
     parser.add_argument("--seed", default=secrets.token_hex(4))
     parser.add_argument("--only", action="append", choices=[scenario.name for scenario in LONG])
     parser.add_argument("--keep", action="store_true", help="keep the ledgers and logs of a good run too")
