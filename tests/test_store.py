@@ -951,8 +951,8 @@ async def test_a_replay_by_id_tells_what_became_of_each(store: SqliteStore) -> N
 async def test_cancelling_takes_back_what_waits(store: SqliteStore) -> None:
     """Pending ones are skipped with the reason; what is being sent goes to its end, but is not retried."""
     step = await add(store)
-    await save(store, "sending", "waiting", step=step, strand="1")
-    await save(store, "of others", strand="1", at=START + 60 * SECOND)
+    await save(store, "sending", "waiting", step=step, strand="1", lane=Lane.REPLAY)
+    await save(store, "of others", strand="1", at=START + 60 * SECOND, lane=Lane.REPLAY)
     (one,) = await claim(store)
     await store.set_replay_state(step.replay_id, ReplayState.CANCELLED, now=NOW)
     (record,) = await store.deliveries(linkedid="waiting")
@@ -962,6 +962,19 @@ async def test_cancelling_takes_back_what_waits(store: SqliteStore) -> None:
     await store.settle([settled(one, State.PENDING)])
     assert await state_of(store, "sending") is State.SKIPPED
     assert await claimed(store) == ["of others"]
+
+
+async def test_cancelling_leaves_live_calls_that_the_replay_met_first(store: SqliteStore) -> None:
+    """A period up to now finds calls before the tail does: once the tail has met them, they are its own."""
+    step = await add(store)
+    await save(store, "waiting", "sending", step=step, lane=Lane.REPLAY)
+    await save(store, "waiting", "sending")
+    one, other = await claim(store)
+    await store.settle([settled(one, State.PENDING)])
+    await store.set_replay_state(step.replay_id, ReplayState.CANCELLED, now=NOW)
+    await store.settle([settled(other, State.PENDING)])
+    assert await state_of(store, "waiting") is State.PENDING
+    assert await state_of(store, "sending") is State.PENDING
 
 
 async def test_cancelling_leaves_what_may_have_arrived(store: SqliteStore) -> None:
@@ -978,7 +991,7 @@ async def test_cancelling_a_forced_replay_leaves_delivered_what_was(store: Sqlit
     await save(store, "a")
     await end_all(store)
     step = await add(store)
-    await save(store, "a", step=step, force=Force.YES)
+    await save(store, "a", step=step, force=Force.YES, lane=Lane.REPLAY)
     await store.set_replay_state(step.replay_id, ReplayState.CANCELLED, now=NOW)
     assert await state_of(store, "a") is State.DELIVERED
     assert await save(store, "a", requeue_dead=True) == [Queued.ALREADY_DELIVERED]

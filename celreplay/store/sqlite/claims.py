@@ -109,7 +109,7 @@ def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) ->
     connection.executemany(SQL["settle"], [_settled(connection, row, one) for one, row in ends])
     connection.executemany(SQL["end_attempt"], [_journaled(row, one) for one, row in ends])
     for one, row in ends:
-        if one.state is State.PENDING and row["replay_state"] == ReplayState.CANCELLED:
+        if one.state is State.PENDING and _is_cancelled(row):
             end_of_cancelled(connection, row["id"], row["replay_id"], row["delivered_at"], one.ended_at)
         if row["crowded"]:
             refresh(connection, [Strand(row["connector"], row["strand"])], one.ended_at)
@@ -165,6 +165,11 @@ def _uncertain_since(row: sqlite3.Row, one: Settlement) -> int | None:
     return since
 
 
+def _is_cancelled(row: sqlite3.Row) -> bool:
+    """Its replay was; what the tail has met since is a live call all the same."""
+    return bool(row["replay_state"] == ReplayState.CANCELLED and row["lane"] == Lane.REPLAY)
+
+
 def release(connection: sqlite3.Connection, claims: Sequence[Claim], now: int, reason: str) -> None:
     """The job behind `Store.release`. A claim that is no longer ours is left alone."""
     strands = set()
@@ -175,7 +180,7 @@ def release(connection: sqlite3.Connection, claims: Sequence[Claim], now: int, r
         values = {"id": row["id"], "number": row["attempts"], "state": state, "now": now, "reason": reason}
         connection.execute(SQL["give_back"], values)
         connection.execute(SQL["drop_attempt"], values)
-        if state is State.PENDING and row["replay_state"] == ReplayState.CANCELLED:
+        if state is State.PENDING and _is_cancelled(row):
             end_of_cancelled(connection, row["id"], row["replay_id"], row["delivered_at"], now)
         strands.add(Strand(row["connector"], row["strand"]))
     refresh(connection, strands, now)

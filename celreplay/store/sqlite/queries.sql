@@ -302,9 +302,10 @@ UPDATE replays SET found = :found, queued = :queued, already_delivered = :alread
 UPDATE replays SET state = :state, finished_at = :finished_at, error = :error
 WHERE id = :id AND state IN ('requested', 'looking_up', 'delivering')
 
--- waiting_of_replay: the deliveries a cancelled replay takes back: never those that may have arrived
+-- waiting_of_replay: the deliveries a cancelled replay takes back: never those that may have arrived,
+-- nor what the tail has met since: that is a live call
 SELECT id, connector, strand, lane, delivered_at FROM deliveries INDEXED BY deliveries_replay
-WHERE replay_id = :id AND replay_id IS NOT NULL AND turn IS NOT NULL AND state = 'pending'
+WHERE replay_id = :id AND replay_id IS NOT NULL AND turn IS NOT NULL AND state = 'pending' AND lane = 1
 
 -- forget_replay: a forced delivery that is taken back was delivered before, not by this replay
 UPDATE deliveries SET state = 'delivered', turn = NULL, next_at = NULL, updated_at = :now, reason = :reason,
