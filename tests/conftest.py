@@ -1,10 +1,12 @@
 """Database servers of a test run, one of each per worker, and the profiles of hypothesis."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from servers import Mariadb, Postgresql, running_mariadb, running_postgresql
 
@@ -19,6 +21,21 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # a run in the background ignores Ctrl-C, and so would every program under test
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def log_as_before() -> Iterator[None]:
+    """For tests that configure the log of their process: afterwards it is as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    named = {name: logging.getLogger(name).level for name in ("asyncio", "aiohttp.access")}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in named.items():
+        logging.getLogger(name).setLevel(before)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ def crm() -> Any:
 
 
 @pytest.fixture
-def office(tmp_path: Path, crm: str) -> Office:
+def office(tmp_path: Path, crm: str, log_as_before: None) -> Office:  # noqa: ARG001  the command configures it
     return Office(tmp_path, crm)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from factories import START, make_finished
+from structlog.testing import capture_logs
 
 from celreplay.errors import StoreError
 from celreplay.store.base import Queued, State
@@ -349,9 +350,7 @@ def test_an_older_store_is_not_migrated_without_its_copy(tmp_path: Path) -> None
         assert schema.version_of(connection) == 1
 
 
-async def test_an_older_store_is_migrated_and_kept(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_an_older_store_is_migrated_and_kept(tmp_path: Path) -> None:
     """The scripts behind its version run in order; a copy from before stands beside it, mode 0600, as the log says."""
     path = tmp_path / "store.db"
     await open_and_save(path)
@@ -361,7 +360,8 @@ async def test_an_older_store_is_migrated_and_kept(
         "CREATE TABLE t3 (x);\nINSERT INTO t3 VALUES (7);\n",
     ]
     connection = schema.connect(path, busy_timeout=1)
-    schema.migrate(connection, path, scripts)
+    with capture_logs() as logs:
+        schema.migrate(connection, path, scripts)
     assert connection.execute("SELECT x FROM t3").fetchone()[0] == 7
     assert connection.execute("PRAGMA user_version").fetchone()[0] == len(scripts)
     schema.migrate(connection, path, scripts)
@@ -369,7 +369,7 @@ async def test_an_older_store_is_migrated_and_kept(
     (name,) = [name for name in modes_in(tmp_path) if name.startswith(f"store.db.v{len(schema.SCRIPTS)}-20")]
     copy = tmp_path / name
     assert copy.stat().st_mode & 0o777 == 0o600
-    assert str(copy) in capsys.readouterr().out
+    assert [(entry["event"], entry["copy"]) for entry in logs] == [("store.upgraded", str(copy))]
     assert await stored(copy, "a") == [True]
 
 
