@@ -2,6 +2,7 @@
 
 from celreplay.calls.explain_facts import Facts, Reason
 from celreplay.calls.explain_outcome import conference_seqs, disposition
+from celreplay.calls.legs import listeners
 from celreplay.calls.moments import rung_legs, stopped
 from celreplay.cel.channel import Channel, last_talk
 from celreplay.cel.events import EventType
@@ -114,7 +115,7 @@ def hold(facts: Facts) -> Reason:
     if facts.call.hold is None:
         return Reason("no row of a kind that only Asterisk 18 and later writes: a hold leaves no trace", [])
     new = [seq for seq, row in enumerate(facts.rows) if row.eventtype in _NEW and not row.user_defined]
-    ids = {facts.caller.uniqueid, *(leg.channel.uniqueid for leg in facts.story.persons)}
+    ids = {channel.uniqueid for channel in listeners(facts.story)}
     heard = [seq for seq in new if facts.rows[seq].uniqueid in ids and "STREAM" in facts.rows[seq].eventtype]
     if facts.call.hold:
         talks = [seq for leg in facts.story.persons for seq in facts.talks(leg)]

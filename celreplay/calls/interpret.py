@@ -14,7 +14,7 @@ from celreplay.calls.dispositions import deciding_cause, sip_code, verdict_on
 from celreplay.calls.entries import instant, legs_of
 from celreplay.calls.families import families_of
 from celreplay.calls.hangups import hangup_by
-from celreplay.calls.legs import Story, tell
+from celreplay.calls.legs import Story, listeners, tell
 from celreplay.calls.model import Call, Caller
 from celreplay.calls.moments import answered_at, ended_at, ring_of, talked_of
 from celreplay.calls.numbering import PbxRules, outside_number
@@ -96,7 +96,7 @@ def _call(story: Story, rules: PbxRules, revision: str, *, complete: bool) -> Ca
         wait=None if answer is None else seconds_between(story.started_at, answer),
         ring=ring_of(story, direction),
         talk=length(talked),
-        hold=hold_of(story.scene, [caller.channel, *(leg.channel for leg in story.persons)], talked),
+        hold=hold_of(story.scene, listeners(story), talked),
         legs=legs_of(story),
         transfers=transfers_of(story),
         recordings=recordings_of(story, rules.user_events),

@@ -86,6 +86,13 @@ def tell(scene: Scene, parties: Parties, family: Family) -> Story:
     )
 
 
+def listeners(story: Story) -> list[Channel]:
+    """Whose music on hold is a hold of the call: the caller's, the persons', and that of the halves of Local
+    channels between them. A phone behind Local/…/n that holds makes the half it is bridged with hear it."""
+    halves = [channel for channel in story.channels if channel.local]
+    return [story.caller.channel, *(leg.channel for leg in story.persons), *halves]
+
+
 def _caller(parties: Parties, family: Family) -> tuple[Party, bool]:
     origin = family.origin
     party = parties.by_id.get(origin.uniqueid)
