@@ -110,7 +110,7 @@ def _way_in(scene: Scene, parties: Parties, family: Family, families: list[Famil
 
 def _is_second_line(origin: Channel, first: str, second: str, families: list[Family]) -> bool:
     """Which of the transferer's two channels began only to consult: the younger of two that both began a
-    call, else the one that did. The row stands on the first; one that does not name the second tells nothing."""
+    call, else the one that did. The row stands on the first; one that names no second one tells nothing."""
     if not second or origin.uniqueid not in (first, second) or first == second:
         return False
     origins = {family.origin.uniqueid for family in families}
