@@ -335,6 +335,7 @@ async def test_the_keeper_removes_all_that_is_old_hour_by_hour(store: SqliteStor
     await clock.until(lambda: rows(store, "delivery_keys") == 1201, step=3600)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+    assert rows(store, "deliveries") == 1
 
 
 # the clock
