@@ -17,7 +17,7 @@ from celreplay.api.app import make_app
 from celreplay.api.digest import DigestAuth
 from celreplay.api.parameters import read_parameters
 from celreplay.api.read_call import parse
-from celreplay.cli import COMMANDS, cli
+from celreplay.cli import COMMANDS, EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG, cli
 from celreplay.config import Config, load
 from celreplay.connectors.table import OPTIONS
 from celreplay.zone import zone_named
@@ -30,15 +30,24 @@ EVERYTHING = README + "".join(TEXTS.values())
 NOW = 1_795_500_000_000_000
 
 
-def options() -> Iterator[tuple[str, str]]:
-    """(command, option) of the whole command line."""
+def all_commands() -> dict[str, click.Command]:
+    """`deliveries list` → its command; the whole command line stands first, under no name."""
     context = click.Context(cli)
+    found: dict[str, click.Command] = {"": cli}
     for name in COMMANDS:
         command = cli.get_command(context, name)
         assert command is not None
-        for one in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
-            named = (parameter for parameter in one.params if isinstance(parameter, click.Option))
-            yield from ((name, max(parameter.opts, key=len)) for parameter in named)
+        found[name] = command
+        if isinstance(command, click.Group):
+            found |= {f"{name} {below}": one for below, one in command.commands.items()}
+    return found
+
+
+def options() -> Iterator[tuple[str, str]]:
+    """(command, option) of the whole command line."""
+    for name, command in all_commands().items():
+        named = (parameter for parameter in command.params if isinstance(parameter, click.Option))
+        yield from ((name.partition(" ")[0], max(one.opts, key=len)) for one in named if name)
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
@@ -177,6 +186,49 @@ def test_the_commands_of_the_documents_are_understood() -> None:
         assert command in known, command
         for option in re.findall(r"(?<=\s)--[a-z-]+", rest):
             assert option in known[command] | {"--help", "--config"}, (command, option)
+
+
+def as_typed(line: str) -> str:
+    """Which command click takes the line for. Raises what click raises where it takes it for none."""
+    words = shlex.split(line, comments=True)
+    words = words[words.index("celreplay") + 1 :]
+    for end in ("|", ">", "2>", "&&", ";"):
+        words = words[: words.index(end)] if end in words else words
+    command: click.Command = cli
+    name: list[str] = []
+    while isinstance(command, click.Group):
+        name.append(words.pop(0))
+        found = command.get_command(click.Context(command), name[-1])
+        assert found is not None, line
+        command = found
+    command.make_context(" ".join(name), words)
+    return " ".join(name)
+
+
+@pytest.mark.parametrize("name", list(all_commands()))
+def test_the_help_of_every_command_has_examples_that_work(name: str) -> None:
+    """`--help` ends with examples of this command, and click takes each of them as it stands there."""
+    epilog = all_commands()[name].epilog or ""
+    lines = [line for line in epilog.splitlines() if " celreplay " in f" {line}"]
+    assert lines, f"no example in `celreplay {name} --help`"
+    for line in lines:
+        assert as_typed(line).startswith(name), line
+
+
+def test_the_examples_of_the_documents_work() -> None:
+    """click takes each example of docs/cli.md and of the other pages; synopses are none."""
+    lines = re.findall(r"^    ((?:sudo -u celreplay )?celreplay [a-z].*)$", EVERYTHING, re.MULTILINE)
+    examples = [line for line in lines if not re.search(r"[\\[(…|]|\b[A-Z]{2,}\b", line.partition(" | ")[0])]
+    assert len(examples) > 15
+    for line in examples:
+        assert as_typed(line)
+
+
+@pytest.mark.parametrize("code", [0, EXIT_FAILED, EXIT_WRONG, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE])
+def test_every_exit_code_is_described(code: int) -> None:
+    """Each stands in `celreplay --help` and in docs/cli.md."""
+    assert re.search(rf"^ +{code}  ", cli.epilog or "", re.MULTILINE)
+    assert f"\n| {code} |" in TEXTS["cli.md"]
 
 
 @pytest.mark.parametrize("page", ["README.md", *(str(page.relative_to(ROOT)) for page in PAGES)])

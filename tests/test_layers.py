@@ -65,7 +65,7 @@ ONLY_IN = {
     "aiohttp": r"connectors/http\.py|api/|daemon\.py|demo/|cli/",
     "click": r"cli/",
     "rich": r"cli/|demo/",
-    "yaml": r"config\.py|reading\.py|cli/(check_config|capture)\.py|demo/",
+    "yaml": r"config\.py|reading\.py|cli/(check_config|capture|completing)\.py|demo/",
 }
 """Each library has one place, so that its errors are translated in one place."""
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import NoReturn, cast
 
 import click
+from click.shell_completion import CompletionItem
 
 from celreplay import __version__
 from celreplay.errors import CelreplayError, ConfigError
@@ -29,9 +30,27 @@ COMMANDS = {
     "store": "Check the store, copy it, make its file smaller.",
     "check-config": "Check a config file and show what was understood.",
     "hash-password": "Make what the config may hold instead of a password.",
+    "completion": "Print the lines that make a shell complete commands.",
     "demo": "Watch real calls go from CEL to a local receiver.",
 }
 """Name → first line of its help. The module is the name, with `_` for `-`."""
+
+
+_EPILOG = """\b
+Examples:
+  celreplay check-config
+  celreplay doctor
+  celreplay calls --start-date -0
+  celreplay replay --start-date -7 --dry-run
+
+\b
+Exit codes:
+    0  done
+    1  bad news: the command ran, and something is not as it should be
+    2  nothing was done: wrong usage, wrong config, an unusable database or file
+  130  interrupted by Ctrl-C
+  141  the reader of the output went away
+"""
 
 
 class _Commands(click.Group):
@@ -45,6 +64,13 @@ class _Commands(click.Group):
             return None
         module = import_module(f"celreplay.cli.{cmd_name.replace('-', '_')}")
         return cast("click.Command", module.command)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The names from the list: a TAB imports no command."""
+        names = [
+            CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -60,7 +86,7 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 bad news, 2 nothing was done (usage, config, database), 130 interrupted.",
+    epilog=_EPILOG,
 )
 @click.version_option(__version__, prog_name="celreplay", message="%(prog)s %(version)s")
 def cli() -> None:

@@ -8,7 +8,16 @@ import click
 
 from celreplay.calls.model import Call
 from celreplay.cli import EXIT_FAILED
-from celreplay.cli.common import asked_for, config_option, load_config, now, quiet_log, run, which_calls
+from celreplay.cli.common import (
+    asked_for,
+    config_option,
+    examples,
+    load_config,
+    now,
+    quiet_log,
+    run,
+    which_calls,
+)
 from celreplay.cli.output import CallWriter, utf8_stdout, writer_for
 from celreplay.config import Config
 from celreplay.intake import Intake
@@ -18,7 +27,14 @@ from celreplay.period import Period
 from celreplay.sources.base import CelSource
 
 
-@click.command(name="calls")
+@click.command(
+    name="calls",
+    epilog=examples(
+        "celreplay calls --start-date -0",
+        "celreplay calls --all --format csv > calls.csv",
+        "celreplay calls --id 1795396140.0 --format json",
+    ),
+)
 @config_option
 @which_calls
 @click.option("--all", "everything", is_flag=True, help="All calls of the table.")

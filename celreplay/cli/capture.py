@@ -13,7 +13,7 @@ from celreplay.api.read_call import call_ids
 from celreplay.calls.capturing import COLUMNS, Case, case_of
 from celreplay.cel.grouping import Group
 from celreplay.cli import EXIT_FAILED
-from celreplay.cli.common import config_option, load_config, quiet_log, run
+from celreplay.cli.common import config_option, examples, load_config, quiet_log, run
 from celreplay.config import Config
 from celreplay.lookup import groups_of_ids
 from celreplay.parts import open_source, pbx_rules
@@ -22,7 +22,7 @@ _KEY_BYTES = 32
 _ENDINGS = (".csv", ".yaml", ".yml")
 
 
-@click.command(name="capture")
+@click.command(name="capture", epilog=examples("celreplay capture 1795396140.0 -o transfer-to-queue"))
 @config_option
 @click.argument("linkedid")
 @click.option(

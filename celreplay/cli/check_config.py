@@ -7,12 +7,14 @@ import click
 import msgspec
 import yaml
 
-from celreplay.cli.common import config_option
+from celreplay.cli.common import config_option, examples
 from celreplay.config import Config, load
 from celreplay.connectors.table import OPTIONS
 
 
-@click.command(name="check-config")
+@click.command(
+    name="check-config", epilog=examples("celreplay check-config", "celreplay check-config -c new.yaml")
+)
 @config_option
 def command(config_path: Path) -> None:
     """Check a config file and show what was understood.

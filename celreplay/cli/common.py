@@ -58,6 +58,11 @@ def which_calls(command: _Command) -> _Command:
     return command
 
 
+def examples(*lines: str) -> str:
+    """The end of a command's help. A test has click read each line as it would be typed."""
+    return "\b\nExamples:\n" + "".join(f"  {line}\n" for line in lines)
+
+
 def load_config(path: Path) -> Config:
     """The config; its warnings go to stderr. Raises ConfigError."""
     config = load(path, OPTIONS)

@@ -11,7 +11,8 @@ from celreplay.api.delivery_answers import delivery_body, journal_body, list_bod
 from celreplay.api.delivery_query import HELD, delivery_ids, place_of
 from celreplay.api.read_call import call_ids
 from celreplay.cli import EXIT_FAILED
-from celreplay.cli.common import config_option, load_config, quiet_log, run
+from celreplay.cli.common import config_option, examples, load_config, quiet_log, run
+from celreplay.cli.completing import connectors, delivery_states
 from celreplay.cli.delivery_changes import discard, retry
 from celreplay.cli.delivery_filters import filters, opened, wanted
 from celreplay.cli.delivery_text import journal, line_of
@@ -21,7 +22,13 @@ from celreplay.deliveries import DeliveryView, Listed
 from celreplay.store.base import State
 
 
-@click.group(name="deliveries")
+@click.group(
+    name="deliveries",
+    epilog=examples(
+        "celreplay deliveries list --state dead --since -1",
+        "celreplay deliveries retry --all-dead --connector crm",
+    ),
+)
 def command() -> None:
     """Show deliveries; send dead ones again, or take them off the list.
 
@@ -29,10 +36,16 @@ def command() -> None:
     """
 
 
-@command.command(name="list")
+@command.command(
+    name="list",
+    epilog=examples(
+        "celreplay deliveries list --state held",
+        "celreplay deliveries list --state dead --since -1 --connector crm",
+    ),
+)
 @config_option
 @click.option(
-    "--state", metavar="STATE",
+    "--state", metavar="STATE", shell_complete=delivery_states,
     help=f"{', '.join(State)}, or {HELD}: what waits at a connector on hold.",
 )  # fmt: skip
 @filters
@@ -63,10 +76,12 @@ def listing(config_path: Path, limit: int, cursor: str | None, form: str, **narr
         click.echo(f"celreplay: there are more: --cursor {page.after}", err=True)
 
 
-@command.command(name="show")
+@command.command(
+    name="show", epilog=examples("celreplay deliveries show 1795396140.0 crm", "celreplay deliveries show 12")
+)
 @config_option
 @click.argument("which", metavar="ID|LINKEDID")
-@click.argument("connector", required=False)
+@click.argument("connector", required=False, shell_complete=connectors)
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True,
     help="json: one delivery a line, as GET /pbx/deliveries/{id} has it.",

@@ -10,7 +10,7 @@ import click
 from celreplay.api.delivery_query import HELD, delivery_ids
 from celreplay.choices import Changed, Choice
 from celreplay.cli import EXIT_FAILED
-from celreplay.cli.common import config_option, load_config, quiet_log, run, unix_user
+from celreplay.cli.common import config_option, examples, load_config, quiet_log, run, unix_user
 from celreplay.cli.delivery_filters import filters, opened, wanted
 from celreplay.cli.delivery_text import counted
 from celreplay.config import Config
@@ -36,7 +36,14 @@ def _choosing(command: _Command) -> _Command:
     return command
 
 
-@click.command(name="retry")
+@click.command(
+    name="retry",
+    epilog=examples(
+        "celreplay deliveries retry 12 13",
+        "celreplay deliveries retry --all-dead --reason 422 --rebuild",
+        "celreplay deliveries retry --held --connector crm",
+    ),
+)
 @_choosing
 @click.option("--rebuild", is_flag=True, help="With new bytes, made from the CEL rows, or the stored call.")
 @click.option("--held", is_flag=True, help="Try a connector on hold at once (--connector, else all of them).")
@@ -75,7 +82,12 @@ def retry(
     _tell_left(changed)
 
 
-@click.command(name="discard")
+@click.command(
+    name="discard",
+    epilog=examples(
+        "celreplay deliveries discard 12 13", "celreplay deliveries discard --all-dead --until -30 --yes"
+    ),
+)
 @_choosing
 def discard(
     config_path: Path, ids: Sequence[str], *, all_dead: bool, yes: bool, **narrowed: str | None

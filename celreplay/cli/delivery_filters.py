@@ -8,6 +8,7 @@ import click
 
 from celreplay.api.delivery_query import wanted_of
 from celreplay.cli.common import now
+from celreplay.cli.completing import connectors
 from celreplay.config import Config
 from celreplay.deliveries import Deliveries
 from celreplay.errors import StoreError
@@ -30,7 +31,9 @@ def filters(command: _Command) -> _Command:
             help="Last changed since: 'YYYY-MM-DD hh:mm:ss' (PBX time), YYYY-MM-DD, UNIX seconds, or -N for"
             " the midnight N days ago (-0 is today's).",
         ),
-        click.option("--connector", metavar="NAME", help="Those for this connector."),
+        click.option(
+            "--connector", metavar="NAME", shell_complete=connectors, help="Those for this connector."
+        ),
     ):
         command = option(command)
     return command

@@ -8,11 +8,11 @@ import click
 from rich.console import Console
 
 from celreplay.cli import EXIT_FAILED
-from celreplay.cli.common import first_of
+from celreplay.cli.common import examples, first_of
 from celreplay.demo.run import demo
 
 
-@click.command(name="demo")
+@click.command(name="demo", epilog=examples("celreplay demo", "celreplay demo --keep --port 8099"))
 @click.option("--keep", is_flag=True, help="Stay up afterwards, for requests by curl; Ctrl-C ends it.")
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="Port of the API. [default: 8077, else a free one]"

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from celreplay.cel.grouping import groups_of
-from celreplay.cli.common import config_option, now, quiet_log, run
+from celreplay.cli.common import config_option, examples, now, quiet_log, run
 from celreplay.config import Config, load
 from celreplay.connectors.options import DeliveryOptions
 from celreplay.connectors.table import OPTIONS, build
@@ -26,7 +26,7 @@ from celreplay.times import Instant
 _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
 
 
-@click.command(name="doctor")
+@click.command(name="doctor", epilog=examples("celreplay doctor", "celreplay doctor --json"))
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(config_path: Path, *, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from celreplay.calls.interpret import INTERPRETER_VERSION
 from celreplay.calls.model import encode
 from celreplay.cel.grouping import Group
 from celreplay.cli import EXIT_FAILED
-from celreplay.cli.common import config_option, load_config, quiet_log, run
+from celreplay.cli.common import config_option, examples, load_config, quiet_log, run
 from celreplay.cli.explain_text import bridges, fields, headline, legs, timeline, wrapped
 from celreplay.cli.output import local, printable, terminal_width, utf8_stdout
 from celreplay.config import Config
@@ -32,7 +32,7 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     attempts: Sequence[AttemptRecord]
 
 
-@click.command(name="explain")
+@click.command(name="explain", epilog=examples("celreplay explain 1795396140.0"))
 @config_option
 @click.argument("linkedid")
 @click.option(

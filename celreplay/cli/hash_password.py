@@ -5,21 +5,21 @@ import sys
 import click
 
 from celreplay.api.credentials import ha1s_of
+from celreplay.cli.common import examples
 from celreplay.errors import CelreplayError
 
 
-@click.command(name="hash-password")
+@click.command(
+    name="hash-password",
+    epilog=examples("celreplay hash-password night", "pass show pbx/night | celreplay hash-password night"),
+)
 @click.argument("user")
 def command(user: str) -> None:
-    r"""Make what the config may hold instead of a password.
+    """Make what the config may hold instead of a password.
 
     The password is asked for twice, or read from a pipe. What is printed belongs below
     api.users. It is as good as the password for this API, though for nothing else: keep
     the file closed to others.
-
-    \b
-    celreplay hash-password night
-    pass show pbx/night | celreplay hash-password night
     """
     try:
         ha1s = ha1s_of(user, _password())

@@ -6,7 +6,17 @@ from pathlib import Path
 import click
 
 from celreplay.cli import EXIT_FAILED
-from celreplay.cli.common import asked_for, config_option, load_config, quiet_log, run, unix_user, which_calls
+from celreplay.cli.common import (
+    asked_for,
+    config_option,
+    examples,
+    load_config,
+    quiet_log,
+    run,
+    unix_user,
+    which_calls,
+)
+from celreplay.cli.completing import connectors
 from celreplay.cli.progress import watcher
 from celreplay.config import Config
 from celreplay.daemon import cancelled, replay_now
@@ -14,7 +24,15 @@ from celreplay.services import ReplayRequest, ReplayView
 from celreplay.store.base import Force, Queued, Replay, ReplayState
 
 
-@click.command(name="replay")
+@click.command(
+    name="replay",
+    epilog=examples(
+        "celreplay replay --start-date -7 --dry-run",
+        "celreplay replay --start-date '2026-11-01' --end-date '2026-11-02'",
+        "celreplay replay --id 1795396140.0 --connector crm",
+        "celreplay replay --cancel 12",
+    ),
+)
 @config_option
 @which_calls
 @click.option("--dry-run", is_flag=True, help="Say what would be sent; send and change nothing.")
@@ -23,7 +41,9 @@ from celreplay.store.base import Force, Queued, Replay, ReplayState
     help="1: send again what was delivered, under the same id. new: as a second record. 0: leave it.",
 )  # fmt: skip
 @click.option("--mark-delivered", is_flag=True, help="Record the calls as delivered elsewhere; send nothing.")
-@click.option("--connector", metavar="NAME", help="Only for this connector of the config.")
+@click.option(
+    "--connector", metavar="NAME", shell_complete=connectors, help="Only for this connector of the config."
+)
 @click.option(
     "--cancel", metavar="REPLAY", type=click.IntRange(min=1),
     help="Stop a replay: what waits of it is not sent.",

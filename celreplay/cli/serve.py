@@ -12,7 +12,7 @@ from typing import cast
 import click
 import structlog
 
-from celreplay.cli.common import config_option, first_of
+from celreplay.cli.common import config_option, examples, first_of
 from celreplay.config import Config, load
 from celreplay.connectors.table import OPTIONS
 from celreplay.daemon import serve
@@ -24,7 +24,9 @@ _GARBAGE_EVERY = 20_000
 _log = structlog.get_logger(__name__)
 
 
-@click.command(name="serve")
+@click.command(
+    name="serve", epilog=examples("celreplay serve", "celreplay serve -c /etc/celreplay/office.yaml")
+)
 @config_option
 @click.option("--rename", is_flag=True, help="Accept another pbx.name for the same store, once.")
 def command(config_path: Path, *, rename: bool) -> None:

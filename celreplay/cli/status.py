@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from celreplay.calls.interpret import INTERPRETER_VERSION
-from celreplay.cli.common import config_option, load_config, now, quiet_log, run
+from celreplay.cli.common import config_option, examples, load_config, now, quiet_log, run
 from celreplay.cli.output import local
 from celreplay.cli.replay import summary
 from celreplay.config import Config
@@ -19,7 +19,7 @@ from celreplay.times import Instant
 _LATEST = 5
 
 
-@click.command(name="status")
+@click.command(name="status", epilog=examples("celreplay status", "celreplay status --json | jq .holds"))
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(config_path: Path, *, as_json: bool) -> None:

@@ -5,18 +5,21 @@ from pathlib import Path
 import click
 
 from celreplay.cli import EXIT_FAILED
-from celreplay.cli.common import config_option, load_config, quiet_log
+from celreplay.cli.common import config_option, examples, load_config, quiet_log
 from celreplay.parts import store_path
 from celreplay.store.sqlite.upkeep import back_up, inspect, megabytes, vacuum
 
 
-@click.group(name="store")
+@click.group(
+    name="store",
+    epilog=examples("celreplay store check", "celreplay store backup /root/celreplay-copy.sqlite"),
+)
 def command() -> None:
     """Check the store, copy it, make its file smaller."""
     quiet_log()
 
 
-@command.command(name="check")
+@command.command(name="check", epilog=examples("celreplay store check"))
 @config_option
 def check(config_path: Path) -> None:
     """Look whether the store is sound.
@@ -34,7 +37,7 @@ def check(config_path: Path) -> None:
     click.echo(f"store {path} is sound")
 
 
-@command.command(name="backup")
+@command.command(name="backup", epilog=examples("celreplay store backup /root/celreplay-copy.sqlite"))
 @config_option
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(config_path: Path, file: Path) -> None:
@@ -47,7 +50,7 @@ def backup(config_path: Path, file: Path) -> None:
     click.echo(f"{file}: {megabytes(size)}, checked")
 
 
-@command.command(name="vacuum")
+@command.command(name="vacuum", epilog=examples("systemctl stop celreplay; celreplay store vacuum"))
 @config_option
 def shrink(config_path: Path) -> None:
     """Give unused room in the store's file back to the disk.
