@@ -8,6 +8,7 @@ from celreplay.cel.timeline import anchored
 from celreplay.times import SECOND
 
 _BACKWARDS = 2 * SECOND
+_WHOLE = ("", "}")  # what `extra` ends with
 _NAMED = 5  # channels in one warning
 BACKWARDS = "times run backwards between rows: was the clock set?"
 
@@ -38,15 +39,16 @@ def warnings_of(story: Story, *, complete: bool) -> list[str]:
 
 def _said_of_rows(story: Story) -> list[str]:
     rows = story.scene.rows
-    found = [warning for row in rows if row.warnings for warning in row.warnings]
+    odd = [row for row in rows if row.warnings or row.ambiguous or row.extra[-1:] not in _WHOLE]
+    found = [warning for row in odd for warning in row.warnings]
     times = [row.eventtime for row in rows]
-    if min(map(sub, times[1:], times), default=0) < -_BACKWARDS:
+    if times != sorted(times) and min(map(sub, times[1:], times)) < -_BACKWARDS:
         found.append(BACKWARDS)
     if twice := born_twice(rows):
         found.append(f"two channels were born as {twice[0]}: {SET_SYSTEMNAME}")
-    broken = len([row for row in rows if row.extra and row.extra[-1] != "}"])
+    broken = len([row for row in odd if row.extra[-1:] not in _WHOLE])
     if broken:
         found.append(f"`extra` of {broken} rows is cut or broken: is the column too short?")
-    if True in [row.ambiguous for row in rows] and not anchored(rows):
+    if any(row.ambiguous for row in odd) and not anchored(rows):
         found.append("times ambiguous at the clock change")
     return found

@@ -107,6 +107,8 @@ def _met_caller(story: Story, leg: LegStory) -> bool:
 
 def _last_of(talked: list[LegStory | Party]) -> LegStory | Party:
     """Who talked to the end; of those who did so together the one begun last: it was handed the call."""
+    if len(talked) == 1:
+        return talked[0]
     last = max(talked, key=_order)
     since = _talked_until(last) - GAP
     return max((one for one in talked if _talked_until(one) >= since), key=_begun, default=last)

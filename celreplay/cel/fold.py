@@ -187,7 +187,7 @@ def _mark(scene: Scene, _: Channel, seq: int, event: CelEvent) -> None:
 
 
 _LINKEDID_END = EventType.LINKEDID_END.value
-_HANDLERS: dict[str, Callable[[Scene, Channel, int, CelEvent], None]] = {
+_BY_TYPE: dict[EventType, Callable[[Scene, Channel, int, CelEvent], None]] = {
     EventType.CHAN_START: _chan_start,
     EventType.ANSWER: _answer,
     EventType.HANGUP: _hangup,
@@ -206,3 +206,4 @@ _HANDLERS: dict[str, Callable[[Scene, Channel, int, CelEvent], None]] = {
     EventType.PARK_END: _park_end,
     EventType.USER_DEFINED: _mark,
 }
+_HANDLERS = {kind.value: handler for kind, handler in _BY_TYPE.items()}

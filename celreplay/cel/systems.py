@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from celreplay.cel.events import CelEvent, EventType
 
+_CHAN_START = EventType.CHAN_START.value
 SET_SYSTEMNAME = (
     "several Asterisks write this table with the same ids: set systemname in asterisk.conf of each"
 )
@@ -18,7 +19,7 @@ def born_twice(events: Iterable[CelEvent]) -> list[str]:
     names: dict[str, str] = {}
     twice: dict[str, None] = {}
     for event in events:
-        if event.eventtype != EventType.CHAN_START or event.user_defined:
+        if event.eventtype != _CHAN_START or event.user_defined:
             continue
         if names.setdefault(event.uniqueid, event.channame) != event.channame:
             twice[event.uniqueid] = None
