@@ -94,7 +94,7 @@ async def through(store: SqliteStore, connector: Connector, options: DeliveryOpt
         begun = time.perf_counter()
         running = asyncio.create_task(deliverer.run(stop))
         while await delivered(store) < before + count:  # noqa: ASYNC110 - as `celreplay replay` looks
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
         seconds = time.perf_counter() - begun
         stop.set()
         await running

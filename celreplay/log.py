@@ -5,18 +5,21 @@ library takes the same way.
 """
 
 import contextlib
+import json
 import logging
 import os
 import sys
 from collections.abc import Mapping
 from typing import Literal, TextIO
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from celreplay.secret import MASK, is_secret_name, mask_text
 
 _DEEPEST = 4
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class _Lines:
@@ -90,7 +93,14 @@ def configure(
 def _renderer(console: bool, stream: TextIO) -> list[Processor]:
     if console:
         return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=28)]
-    return [structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
+    return [structlog.processors.JSONRenderer(serializer=_json)]
+
+
+def _json(event: EventDict, **_: object) -> str:
+    try:
+        return _encode(event).decode()
+    except (TypeError, ValueError):  # half a surrogate in a text from the network, a key that is no text
+        return json.dumps(event, ensure_ascii=False, default=str)
 
 
 def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
