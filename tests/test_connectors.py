@@ -24,7 +24,8 @@ from celreplay.connectors.base import (
     Request,
     Response,
 )
-from celreplay.connectors.http import HttpDriver, place
+from celreplay.connectors.failures import place
+from celreplay.connectors.http import HttpDriver
 from celreplay.connectors.state import SharedState
 from celreplay.connectors.table import build
 from celreplay.connectors.trip import ClaimLostError, Trip

@@ -8,7 +8,6 @@ from collections.abc import Generator, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
@@ -25,6 +24,7 @@ from celreplay.connectors.base import (
     Request,
     Response,
 )
+from celreplay.connectors.failures import PERHAPS, outcome_of
 from celreplay.connectors.trip import BrokenConnectorError, Trip
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ CONNECT_TIMEOUT = 10.0
 """Seconds for name look-up, TCP and TLS together."""
 _KEEPALIVE = 4.0
 """Seconds. Below the 5 s after which common servers close an idle connection: no POST meets the closing."""
-_PERHAPS = "; it may have been taken"
 _NETWORK_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError)
 
 T = TypeVar("T")
@@ -183,58 +182,6 @@ class HttpDriver:
         return bytes(body[: self._body_limit])
 
 
-def outcome_of(error: Exception, request: Request, *, left: bool) -> Outcome:
-    """What a failure of the network means: the one place that translates the library's errors.
-
-    Before a request can have left nothing has happened to the call, so that the connector is held; afterwards
-    it may have been taken.
-    """
-    where = place(request.url)
-    if not left:
-        return _not_connected(error, where)
-    why = "the connection was cut before the answer was complete"
-    if isinstance(error, TimeoutError):
-        why = f"no complete answer within {request.timeout:g} s"
-    elif isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
-        why = "the answer is not HTTP"
-    return Outcome(kind=OutcomeKind.UNCERTAIN, reason=f"{where}: {why}{_PERHAPS}")
-
-
-def _not_connected(error: Exception, where: str) -> Outcome:
-    if isinstance(error, aiohttp.InvalidURL):
-        return Outcome(kind=OutcomeKind.CONFIG, reason="the URL is not usable")
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        why = getattr(error.certificate_error, "verify_message", "") or "not for this host"
-        return Outcome(kind=OutcomeKind.CONFIG, reason=f"the certificate of {where} is not trusted: {why}")
-    if isinstance(error, aiohttp.ClientSSLError):
-        return Outcome(kind=OutcomeKind.CONFIG, reason=f"no TLS with {where}: {_words(error.os_error)}")
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        why = "the name does not resolve"
-    elif isinstance(error, TimeoutError):
-        why = "timed out"
-    else:
-        why = _words(error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error)
-    return Outcome(kind=OutcomeKind.THROTTLE, reason=f"no connection with {where}: {why}")
-
-
-def place(url: str) -> str:
-    """`host:port` of a URL: no user, password, path or query, any of which may be a secret."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        return "the CRM"
-    host = parts.hostname or "the CRM"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
-    return f"{reason or type(error).__name__}".lower().replace("_", " ")
-
-
 def _broken(error: BrokenConnectorError, trip: Trip) -> Outcome:
     _log.error("connector.broken", reason=str(error), exc_info=error.__cause__ or error)
     if trip.left:
@@ -245,7 +192,7 @@ def _broken(error: BrokenConnectorError, trip: Trip) -> Outcome:
 def _unasked(outcome: Outcome) -> Outcome:
     if outcome.kind is not OutcomeKind.UNCERTAIN:
         return outcome
-    reason = outcome.reason.removesuffix(_PERHAPS)
+    reason = outcome.reason.removesuffix(PERHAPS)
     return Outcome(kind=OutcomeKind.THROTTLE, reason=f"asked for the call: {reason}")
 
 

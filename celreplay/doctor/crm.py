@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from celreplay.connectors.base import Connector, Delivery, Outcome
-from celreplay.connectors.http import HttpDriver, place
+from celreplay.connectors.failures import place
+from celreplay.connectors.http import HttpDriver
 from celreplay.connectors.state import SharedState
 from celreplay.connectors.trip import Trip
 from celreplay.doctor.findings import Finding, error, ok, warning
