@@ -62,7 +62,7 @@ ONLY_IN = {
     "asyncmy": r"sources/",
     "pymysql": r"sources/",
     "sqlite3": r"sources/|store/|demo/|cli/|doctor/",
-    "aiohttp": r"connectors/http\.py|api/|daemon\.py|demo/|cli/",
+    "aiohttp": r"connectors/(http|failures)\.py|api/|daemon\.py|demo/|cli/",
     "click": r"cli/",
     "rich": r"cli/|demo/",
     "yaml": r"config\.py|reading\.py|cli/(check_config|capture|completing)\.py|demo/",
