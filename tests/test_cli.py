@@ -134,7 +134,7 @@ def test_version() -> None:
 
 def test_json_has_one_call_a_line(all_captures: Path) -> None:
     """`calls --all --format json` prints every finished call of the table once, as docs/call.md has it."""
-    result = celreplay("calls", "-c", all_captures, "--all", "--format", "json")
+    result = celreplay("calls", "-c", all_captures, "--all", "--json")
     assert result.returncode == 0, result.stderr
     calls = [decode_call(line) for line in result.stdout.splitlines()]
     assert len({call.linkedid for call in calls}) == len(calls) > 60
@@ -145,7 +145,7 @@ def test_json_has_one_call_a_line(all_captures: Path) -> None:
 
 def test_csv_has_the_same_calls(all_captures: Path) -> None:
     """`--format csv` prints the calls of the JSON, and no cell of it is a formula."""
-    lines = celreplay("calls", "-c", all_captures, "--all", "--format", "json").stdout.splitlines()
+    lines = celreplay("calls", "-c", all_captures, "--all", "--json").stdout.splitlines()
     result = celreplay("calls", "-c", all_captures, "--all", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert [row["linkedid"] for row in rows] == [json.loads(line)["linkedid"] for line in lines]
@@ -172,29 +172,31 @@ def test_names_come_through_an_ascii_locale(all_captures: Path) -> None:
 def test_calls_by_any_of_their_ids(all_captures: Path) -> None:
     """A linkedid and the uniqueid of a leg name the same call; a comma list and repetition mean the same."""
     for ids in (["1795396140.0"], ["1795396140.1"], ["1795396140.0,1795396140.1"]):
-        result = celreplay("calls", "-c", all_captures, "--format", "json", "--id", *ids)
+        result = celreplay("calls", "-c", all_captures, "--json", "--id", *ids)
         assert [json.loads(line)["linkedid"] for line in result.stdout.splitlines()] == ["1795396140.0"]
 
 
 def test_an_unknown_id_is_told_after_the_known_ones(all_captures: Path) -> None:
     """Known ids are printed, unknown ones are told, and the exit code is 1."""
-    result = celreplay(
-        "calls", "-c", all_captures, "--format", "json", "--id", "1795396140.0", "--id", "1111111111.1"
-    )
+    result = celreplay("calls", "-c", all_captures, "--json", "--id", "1795396140.0", "--id", "1111111111.1")
     assert json.loads(result.stdout)["linkedid"] == "1795396140.0"
-    assert "1111111111.1" in refused(result, code=1)
+    assert result.returncode == 1
+    error = json.loads(result.stderr)["error"]
+    assert (error["code"], error["message"]) == ("not_found", "no CEL row has the id 1111111111.1")
+    plain = celreplay("calls", "-c", all_captures, "--id", "1111111111.1")
+    assert refused(plain, code=1) == "celreplay: no CEL row has the id 1111111111.1"
 
 
 def test_a_period_has_the_calls_with_a_row_in_it(all_captures: Path) -> None:
     """`--start-date` and `--end-date` take UNIX seconds; the call is whole, though it begins before."""
     result = celreplay(
-        "calls", "-c", all_captures, "--format", "json",
+        "calls", "-c", all_captures, "--json",
         "--start-date", "1795396144", "--end-date", "1795396144",
     )  # fmt: skip
     calls = [decode_call(line) for line in result.stdout.splitlines()]
     first = next(call for call in calls if call.linkedid == "1795396140.0")
     assert first.started_at.iso() == "2026-11-23T01:09:00.267Z"
-    everything = celreplay("calls", "-c", all_captures, "--all", "--format", "json").stdout.splitlines()
+    everything = celreplay("calls", "-c", all_captures, "--all", "--json").stdout.splitlines()
     assert 0 < len(calls) < len(everything)
 
 
@@ -202,11 +204,11 @@ def test_a_view_of_the_table_gives_the_same_calls(tmp_path: Path) -> None:
     """A view has no index on id, and its epochs may be texts: a period before all of them finds all."""
     cel = cel_file(tmp_path / "cel.sqlite", "01-in-answered-1", "02-in-abandoned-ringing-1")
     config = config_file(tmp_path, cel)
-    through_the_table = celreplay("calls", "-c", config, "--all", "--format", "json").stdout
+    through_the_table = celreplay("calls", "-c", config, "--all", "--json").stdout
     with closing(sqlite3.connect(cel)) as database, database:
         database.execute("ALTER TABLE cel RENAME TO rows")
         database.execute("CREATE VIEW cel AS SELECT * FROM rows")
-    through_the_view = celreplay("calls", "-c", config, "--all", "--format", "json").stdout
+    through_the_view = celreplay("calls", "-c", config, "--all", "--json").stdout
     assert len(through_the_table.splitlines()) == 2
     assert through_the_view == through_the_table
 
@@ -227,18 +229,18 @@ def test_an_unfinished_call_is_shown_as_such(tmp_path: Path) -> None:
         database.execute("DELETE FROM cel WHERE eventtype IN ('HANGUP', 'CHAN_END', 'LINKEDID_END')")
     config = config_file(tmp_path, cel)
     config.write_text(config.read_text().replace("1 min", "36500 days"))
-    result = celreplay("calls", "-c", config, "--all", "--format", "json")
+    result = celreplay("calls", "-c", config, "--all", "--json")
     assert result.returncode == 0
     assert json.loads(result.stdout)["complete"] is False
     assert "1 call has not finished" in result.stderr
-    named = celreplay("calls", "-c", config, "--id", "1795396140.0", "--format", "json")
+    named = celreplay("calls", "-c", config, "--id", "1795396140.0", "--json")
     assert named.stdout == result.stdout
 
 
 def test_a_closed_pipe_ends_quietly(tmp_path: Path, all_captures: Path) -> None:
     """`| head -1` ends the listing without a word on stderr."""
     errors = tmp_path / "stderr"
-    command = shlex.join([*CELREPLAY, "calls", "-c", str(all_captures), "--all", "--format", "json"])
+    command = shlex.join([*CELREPLAY, "calls", "-c", str(all_captures), "--all", "--json"])
     script = f"set -o pipefail; {command} 2>{shlex.quote(str(errors))} | head -1 | cut -c1-10; echo ${{PIPESTATUS[0]}}"
     result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=50)
     line, code = result.stdout.splitlines()
@@ -475,6 +477,26 @@ def test_a_full_disk_is_one_line(all_captures: Path) -> None:
             timeout=50,
         )
     assert refused(result) == "celreplay: No space left on device"
+
+
+def test_json_of_what_was_understood_and_of_each_mistake(all_captures: Path, tmp_path: Path) -> None:
+    """`--json`: the config as one object, and a broken one as an error with all its mistakes."""
+    told = celreplay("check-config", "-c", all_captures, "--json")
+    assert json.loads(told.stdout)["cel"]["url"].startswith("sqlite:")
+    assert list(json.loads(told.stderr.splitlines()[-1])) == ["note"]
+    broken_config = tmp_path / "broken.yaml"
+    broken_config.write_text("cel: {url: 5}\npxb: {}\n", encoding="utf-8")
+    broken = celreplay("check-config", "-c", broken_config, "--json")
+    assert (broken.returncode, broken.stdout) == (2, "")
+    error = json.loads(broken.stderr)["error"]
+    assert error["code"] == "config"
+    assert len(error["mistakes"]) > 1
+
+
+def test_json_of_a_wrong_use(all_captures: Path) -> None:
+    """What click refuses is JSON too where JSON was asked for."""
+    wrong = celreplay("calls", "-c", all_captures, "--json", "--nonsense")
+    assert (wrong.returncode, json.loads(wrong.stderr)["error"]["code"]) == (2, "usage")
 
 
 def test_without_a_place_to_print_nothing_is_done(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ async def test_lines_tell_the_progress_where_there_is_no_terminal(config: Path) 
     """Progress is plain lines on stderr; stdout has the result alone."""
     _, out, errors = await replay(config, *EVERYTHING)
     assert out.count("\n") == 1
-    assert errors.splitlines()[-1] == "replay 1: done, 5 of 5 sent"
+    assert errors.splitlines()[-1] == "celreplay: replay 1: done, 5 of 5 sent"
     assert "\x1b" not in out + errors
 
 

@@ -38,9 +38,10 @@ async def deliveries(pbx: Pbx, *arguments: str) -> tuple[int, str, str]:
 
 
 async def listed(pbx: Pbx, *arguments: str) -> list[Mapping[str, Any]]:
-    code, out, errors = await deliveries(pbx, "list", "--format", "ndjson", *arguments)
+    code, out, errors = await deliveries(pbx, "list", "--json", *arguments)
     assert code == 0, errors
-    return [json.loads(line) for line in out.splitlines()]
+    found: list[Mapping[str, Any]] = json.loads(out)["deliveries"]
+    return found
 
 
 async def refused(pbx: Pbx, crm: CrmServer, daemon: Daemon, calls: int = 1) -> list[str]:
@@ -76,7 +77,7 @@ async def test_a_dead_call_is_found_repaired_and_sent_again(pbx: Pbx, crm: CrmSe
     assert (
         len({request.id for request in crm.received}) == len({request.body for request in crm.received}) == 1
     )
-    _, out, _ = await deliveries(pbx, "show", id_, "--format", "json")
+    _, out, _ = await deliveries(pbx, "show", id_, "--json")
     assert [attempt["outcome"] for attempt in json.loads(out)["journal"]] == ["permanent", "ok"]
 
 
@@ -187,7 +188,7 @@ async def test_a_list_goes_on_where_it_ended(pbx: Pbx) -> None:
     code, out, errors = await deliveries(pbx, "list", "--limit", "2")
     assert (code, len(out.splitlines())) == (0, 2)
     cursor = errors.removeprefix("celreplay: there are more: --cursor ").strip()
-    _, out, errors = await deliveries(pbx, "list", "--limit", "2", "--cursor", cursor, "--format", "json")
+    _, out, errors = await deliveries(pbx, "list", "--limit", "2", "--cursor", cursor, "--json")
     body = json.loads(out)
     assert (len(body["deliveries"]), body["cursor"], errors) == (1, None, "")
 

@@ -238,3 +238,13 @@ def test_links_lead_somewhere(page: str) -> None:
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
     missing = [target for target in targets if not ((ROOT / page).parent / target).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in all_commands() if name not in {"serve", "demo", "completion"}]
+)
+def test_every_command_that_tells_something_has_json(name: str) -> None:
+    """`--json` is one way for all commands, as docs/cli.md promises."""
+    command = all_commands()[name]
+    if not isinstance(command, click.Group):
+        assert "--json" in {option for parameter in command.params for option in parameter.opts}

@@ -58,9 +58,9 @@ def test_any_id_of_the_call_finds_it(config: Path) -> None:
 
 def test_json_holds_the_call_and_its_reasons(config: Path) -> None:
     """One object a call: the Call as `calls` prints it, all rows, and every field explained."""
-    found = json.loads(celreplay("explain", "-c", config, "--format", "json", ASKED).stdout)
+    found = json.loads(celreplay("explain", "-c", config, "--json", ASKED).stdout)
     assert list(found) == ["call", "rows", "channels", "bridges", "fields", "deliveries"]
-    call = celreplay("calls", "-c", config, "--id", ASKED, "--format", "json").stdout
+    call = celreplay("calls", "-c", config, "--id", ASKED, "--json").stdout
     assert found["call"] == json.loads(call)
     assert decode_call(json.dumps(found["call"])).linkedid == ASKED
     assert list(found["fields"]) == list(FIELDS)
@@ -74,9 +74,9 @@ def test_of_two_calls_the_one_asked_for_comes_first(config: Path) -> None:
     """A merge joins two calls in one group: both are explained."""
     ids = [
         json.loads(line)["linkedid"]
-        for line in celreplay("calls", "-c", config, "--all", "--format", "json").stdout.splitlines()
+        for line in celreplay("calls", "-c", config, "--all", "--json").stdout.splitlines()
     ]
-    groups = [celreplay("explain", "-c", config, "--format", "json", id_).stdout.splitlines() for id_ in ids]
+    groups = [celreplay("explain", "-c", config, "--json", id_).stdout.splitlines() for id_ in ids]
     firsts = [json.loads(group[0])["call"]["linkedid"] for group in groups]
     assert firsts == ids
     assert sorted(map(len, groups)) == [1, 1, 2, 2]
@@ -95,7 +95,7 @@ def test_json_has_the_deliveries(tmp_path: Path) -> None:
     cel = cel_file(tmp_path / "cel.sqlite", "01-in-answered-1")
     config = config_file(tmp_path, cel, **to_webhook(nowhere()))
     celreplay("replay", "-c", config, "--start-date", "2026-11-01", "--mark-delivered")
-    found = json.loads(celreplay("explain", "-c", config, "--format", "json", "1795396140.0").stdout)
+    found = json.loads(celreplay("explain", "-c", config, "--json", "1795396140.0").stdout)
     (delivery,) = found["deliveries"]
     assert delivery["state"] == "delivered"
     assert delivery["updated_at"].endswith("Z")

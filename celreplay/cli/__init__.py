@@ -1,5 +1,6 @@
 """The door over a terminal: `celreplay COMMAND`. One module per command, loaded when it is asked for."""
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -9,7 +10,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from celreplay import __version__
-from celreplay.errors import CelreplayError, ConfigError
+from celreplay.cli.telling import complain
+from celreplay.errors import CelreplayError
 
 EXIT_FAILED = 1
 """The command ran and the answer is bad news: the demo found a fault, the daemon is not running."""
@@ -97,32 +99,24 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and exit. What a user can cause is one line on stderr, never a traceback."""
     if sys.stdout is None or sys.stderr is None:
         os._exit(EXIT_WRONG)  # closed by the caller: there is nobody to tell
+    for stream in (sys.stdout, sys.stderr):  # whatever the locale: no caller's name ends a listing
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    as_json = "--json" in (sys.argv if arguments is None else arguments)
     try:
-        code = cli.main(arguments, prog_name="celreplay", standalone_mode=False)
+        code = cli.main(arguments, prog_name="celreplay", standalone_mode=False, obj=as_json)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         code = EXIT_WRONG
-    except click.ClickException as error:
-        code = _complain(error.format_message())
-    except ConfigError as error:
-        code = _complain(*(error.mistakes if len(error.mistakes) > 1 else [str(error)]))
-    except CelreplayError as error:
-        code = _complain(str(error))
     except BrokenPipeError:
         code = EXIT_BROKEN_PIPE
-    except OSError as error:
-        what = error.strerror or str(error)
-        code = _complain(f"{error.filename}: {what}" if error.filename else what)
+    except (click.ClickException, CelreplayError, OSError) as error:
+        complain(error, as_json=as_json)
+        code = EXIT_WRONG
     except (KeyboardInterrupt, click.Abort):
         code = EXIT_INTERRUPTED
     _leave(code if isinstance(code, int) else 0)
-
-
-def _complain(*lines: str) -> int:
-    for line in lines:
-        click.echo(f"celreplay: {line}", err=True)
-    return EXIT_WRONG
 
 
 def _leave(code: int) -> NoReturn:

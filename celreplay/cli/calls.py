@@ -1,5 +1,6 @@
 """`celreplay calls`: what celreplay makes of the CEL rows, on a terminal, delivering nothing."""
 
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -18,7 +19,8 @@ from celreplay.cli.common import (
     run,
     which_calls,
 )
-from celreplay.cli.output import CallWriter, utf8_stdout, writer_for
+from celreplay.cli.output import CallWriter, writer_for
+from celreplay.cli.telling import bad_news, json_option, note
 from celreplay.config import Config
 from celreplay.intake import Intake
 from celreplay.lookup import groups_between, groups_of_ids
@@ -32,15 +34,16 @@ from celreplay.sources.base import CelSource
     epilog=examples(
         "celreplay calls --start-date -0",
         "celreplay calls --all --format csv > calls.csv",
-        "celreplay calls --id 1795396140.0 --format json",
+        "celreplay calls --id 1795396140.0 --json",
     ),
 )
 @config_option
 @which_calls
 @click.option("--all", "everything", is_flag=True, help="All calls of the table.")
+@json_option("One JSON object a call and line (docs/call.md).")
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True,
-    help="json: one Call a line (docs/call.md). csv: one row a call, times in UTC.",
+    help="json: the same as --json. csv: one row a call, times in UTC.",
 )  # fmt: skip
 def command(
     config_path: Path,
@@ -49,6 +52,7 @@ def command(
     end_date: str | None,
     *,
     everything: bool,
+    as_json: bool,
     form: str,
 ) -> None:
     """Print calls as celreplay understands them. Delivers nothing.
@@ -65,10 +69,10 @@ def command(
         period = Period(0, now())
     if not named and period is None:
         raise click.UsageError("say which calls: --id ID, --start-date DATE, or --all")
-    writer = writer_for(form, utf8_stdout())
+    writer = writer_for("json" if as_json else form, sys.stdout)
     missing = run(_print(config, writer, named, period))
     for id_ in missing:
-        click.echo(f"celreplay: no CEL row has the id {id_}", err=True)
+        bad_news(f"no CEL row has the id {id_}", "not_found")
     if missing:
         raise click.exceptions.Exit(EXIT_FAILED)
 
@@ -107,6 +111,4 @@ async def _calls_between(
             yield call
     if unfinished:
         calls = "1 call has" if unfinished == 1 else f"{unfinished} calls have"
-        click.echo(
-            f"celreplay: {calls} not finished: shown as far as the rows go (complete: false)", err=True
-        )
+        note(f"{calls} not finished: shown as far as the rows go (complete: false)")

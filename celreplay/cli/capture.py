@@ -14,6 +14,8 @@ from celreplay.calls.capturing import COLUMNS, Case, case_of
 from celreplay.cel.grouping import Group
 from celreplay.cli import EXIT_FAILED
 from celreplay.cli.common import config_option, examples, load_config, quiet_log, run
+from celreplay.cli.output import print_json
+from celreplay.cli.telling import bad_news, json_option
 from celreplay.config import Config
 from celreplay.lookup import groups_of_ids
 from celreplay.parts import open_source, pbx_rules
@@ -30,7 +32,8 @@ _ENDINGS = (".csv", ".yaml", ".yml")
     help="Writes FILE.csv, the rows, and FILE.yaml, the calls.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
-def command(config_path: Path, linkedid: str, output: Path, *, force: bool) -> None:
+@json_option("One JSON object: the files that were written.")
+def command(config_path: Path, linkedid: str, output: Path, *, force: bool, as_json: bool) -> None:
     """Write a call, without its people, as a test case.
 
     LINKEDID is any linkedid or uniqueid of the call; all rows that belong together are written. Numbers of
@@ -46,15 +49,18 @@ def command(config_path: Path, linkedid: str, output: Path, *, force: bool) -> N
     (linkedid,) = call_ids([linkedid])
     groups = run(_groups(config, linkedid))
     if not groups:
-        click.echo(f"celreplay: no CEL row has the id {linkedid}", err=True)
+        bad_news(f"no CEL row has the id {linkedid}", "not_found")
         raise click.exceptions.Exit(EXIT_FAILED)
     case = case_of(groups[0].events, pbx_rules(config), secrets.token_bytes(_KEY_BYTES))
     if isinstance(case, str):
-        click.echo(f"celreplay: {linkedid} cannot be captured: {case}; nothing was written", err=True)
+        bad_news(f"{linkedid} cannot be captured: {case}; nothing was written", "refused")
         raise click.exceptions.Exit(EXIT_FAILED)
     for path, text in zip(files, (_rows(case), _calls(case)), strict=True):
         _write(path, text, force=force)
-        click.echo(path)
+        if not as_json:
+            click.echo(path)
+    if as_json:
+        print_json({"files": [str(path) for path in files]})
 
 
 async def _groups(config: Config, linkedid: str) -> list[Group]:

@@ -8,6 +8,8 @@ import msgspec
 import yaml
 
 from celreplay.cli.common import config_option, examples
+from celreplay.cli.output import print_json
+from celreplay.cli.telling import json_option, note, warning
 from celreplay.config import Config, load
 from celreplay.connectors.table import OPTIONS
 
@@ -16,17 +18,21 @@ from celreplay.connectors.table import OPTIONS
     name="check-config", epilog=examples("celreplay check-config", "celreplay check-config -c new.yaml")
 )
 @config_option
-def command(config_path: Path) -> None:
+@json_option("One JSON object: the config, with its defaults.")
+def command(config_path: Path, *, as_json: bool) -> None:
     """Check a config file and show what was understood.
 
     Defaults are filled in, secrets are masked. All mistakes are told at once, with
     exit code 2. Nothing is connected to.
     """
     config = load(config_path, OPTIONS)
-    click.echo(yaml.safe_dump(understood(config), sort_keys=False, allow_unicode=True), nl=False)
-    for warning in config.warnings:
-        click.echo(f"celreplay: warning: {warning}", err=True)
-    click.echo(f"{config_path}: no mistakes", err=True)
+    if as_json:
+        print_json(understood(config))
+    else:
+        click.echo(yaml.safe_dump(understood(config), sort_keys=False, allow_unicode=True), nl=False)
+    for text in config.warnings:
+        warning(text)
+    note(f"{config_path}: no mistakes")
 
 
 def understood(config: Config) -> object:

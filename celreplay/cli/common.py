@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from celreplay.api.read_call import call_ids
+from celreplay.cli import telling
 from celreplay.config import Config, load
 from celreplay.connectors.table import OPTIONS
 from celreplay.log import configure
@@ -67,13 +68,13 @@ def load_config(path: Path) -> Config:
     """The config; its warnings go to stderr. Raises ConfigError."""
     config = load(path, OPTIONS)
     for warning in config.warnings:
-        click.echo(f"celreplay: warning: {warning}", err=True)
+        telling.warning(warning)
     return config
 
 
 def quiet_log() -> None:
     """Only what is wrong, for commands that print results."""
-    configure("warning")
+    configure("warning", "json" if telling.is_json() else "auto")
 
 
 def asked_for(

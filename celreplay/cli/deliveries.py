@@ -1,13 +1,12 @@
 """`celreplay deliveries`: what waits, what is dead, and what is to be done about it."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
-import msgspec
 
-from celreplay.api.delivery_answers import delivery_body, journal_body, list_body
+from celreplay.api.delivery_answers import journal_body, list_body
 from celreplay.api.delivery_query import HELD, delivery_ids, place_of
 from celreplay.api.read_call import call_ids
 from celreplay.cli import EXIT_FAILED
@@ -16,7 +15,8 @@ from celreplay.cli.completing import connectors, delivery_states
 from celreplay.cli.delivery_changes import discard, retry
 from celreplay.cli.delivery_filters import filters, opened, wanted
 from celreplay.cli.delivery_text import journal, line_of
-from celreplay.cli.output import utf8_stdout
+from celreplay.cli.output import print_json
+from celreplay.cli.telling import bad_news, json_option, note
 from celreplay.config import Config
 from celreplay.deliveries import DeliveryView, Listed
 from celreplay.store.base import State
@@ -51,11 +51,10 @@ def command() -> None:
 @filters
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Most of them.")
 @click.option("--cursor", metavar="TEXT", help="Go on where an earlier list ended.")
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json", "ndjson"]), default="text", show_default=True,
-    help="json: the answer of GET /pbx/deliveries. ndjson: one delivery a line.",
-)  # fmt: skip
-def listing(config_path: Path, limit: int, cursor: str | None, form: str, **narrowed: str | None) -> None:
+@json_option("One JSON object: the answer of GET /pbx/deliveries.")
+def listing(
+    config_path: Path, limit: int, cursor: str | None, *, as_json: bool, **narrowed: str | None
+) -> None:
     """List deliveries, the latest change first."""
     quiet_log()
     config = load_config(config_path)
@@ -66,14 +65,14 @@ def listing(config_path: Path, limit: int, cursor: str | None, form: str, **narr
             return await deliveries.list(which, after=after, limit=limit)
 
     page = run(listed())
-    out = utf8_stdout()
-    if form == "json":
-        out.write(msgspec.json.encode(list_body(page)).decode() + "\n")
-    for view in page.deliveries if form != "json" else ():
-        out.write((_json(delivery_body(view)) if form == "ndjson" else line_of(view)) + "\n")
-    out.flush()
-    if page.after is not None and form != "json":
-        click.echo(f"celreplay: there are more: --cursor {page.after}", err=True)
+    if as_json:
+        print_json(list_body(page))
+        return
+    for view in page.deliveries:
+        sys.stdout.write(line_of(view) + "\n")
+    sys.stdout.flush()
+    if page.after is not None:
+        note(f"there are more: --cursor {page.after}")
 
 
 @command.command(
@@ -82,21 +81,19 @@ def listing(config_path: Path, limit: int, cursor: str | None, form: str, **narr
 @config_option
 @click.argument("which", metavar="ID|LINKEDID")
 @click.argument("connector", required=False, shell_complete=connectors)
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True,
-    help="json: one delivery a line, as GET /pbx/deliveries/{id} has it.",
-)  # fmt: skip
-def show(config_path: Path, which: str, connector: str | None, form: str) -> None:
+@json_option("One JSON object a delivery and line, as GET /pbx/deliveries/{id} has it.")
+def show(config_path: Path, which: str, connector: str | None, *, as_json: bool) -> None:
     """Show a delivery, or those of a call, with every attempt."""
     quiet_log()
     config = load_config(config_path)
     views = run(_shown(config, which, connector))
-    out = utf8_stdout()
     for view in views:
-        out.write((_json(journal_body(view)) if form == "json" else "\n".join(journal(view))) + "\n")
-    out.flush()
+        if as_json:
+            print_json(journal_body(view))
+        else:
+            sys.stdout.write("".join(f"{line}\n" for line in journal(view)))
     if not views:
-        click.echo(f"celreplay: there is no delivery of {which}", err=True)
+        bad_news(f"there is no delivery of {which}", "not_found")
         raise click.exceptions.Exit(EXIT_FAILED)
 
 
@@ -111,10 +108,6 @@ async def _shown(config: Config, which: str, connector: str | None) -> Sequence[
     async with opened(config) as deliveries:
         view = await deliveries.show(id_)
     return [] if view is None else [view]
-
-
-def _json(body: dict[str, Any]) -> str:
-    return msgspec.json.encode(body).decode()
 
 
 command.add_command(retry)

@@ -7,12 +7,15 @@ from typing import TypeVar
 
 import click
 
+from celreplay.api.delivery_answers import changed_body
 from celreplay.api.delivery_query import HELD, delivery_ids
 from celreplay.choices import Changed, Choice
 from celreplay.cli import EXIT_FAILED
 from celreplay.cli.common import config_option, examples, load_config, quiet_log, run, unix_user
 from celreplay.cli.delivery_filters import filters, opened, wanted
 from celreplay.cli.delivery_text import counted
+from celreplay.cli.output import print_json
+from celreplay.cli.telling import bad_news, json_option, note
 from celreplay.config import Config
 from celreplay.deliveries import Deliveries
 from celreplay.parts import store_path
@@ -26,6 +29,7 @@ _Command = TypeVar("_Command", bound=Callable[..., object])
 def _choosing(command: _Command) -> _Command:
     """Which ones are to be changed."""
     for option in (
+        json_option("One JSON object: the answer of POST /pbx/deliveries/retry, or discard."),
         click.option("--yes", is_flag=True, help="Do not ask first."),
         filters,
         click.option("--all-dead", is_flag=True, help="All dead ones, as the filters narrow them."),
@@ -55,6 +59,7 @@ def retry(
     held: bool,
     rebuild: bool,
     yes: bool,
+    as_json: bool,
     **narrowed: str | None,
 ) -> None:
     """Send dead deliveries again, at once, under their identity."""
@@ -72,13 +77,15 @@ def retry(
             return await deliveries.retry(choice)
 
     changed = run(work())
-    if held:
+    if as_json:
+        print_json(changed_body(changed, "retried"))
+    elif held:
         resumed = ", ".join(changed.resumed)
         click.echo(f"tried at once: {resumed}" if resumed else "no connector is on hold")
     else:
         click.echo(f"{counted(changed.count)} to be sent again")
     if holder(store_path(config)) is None:
-        click.echo("celreplay: no daemon runs: its next start sends them", err=True)
+        note("no daemon runs: its next start sends them")
     _tell_left(changed)
 
 
@@ -90,7 +97,7 @@ def retry(
 )
 @_choosing
 def discard(
-    config_path: Path, ids: Sequence[str], *, all_dead: bool, yes: bool, **narrowed: str | None
+    config_path: Path, ids: Sequence[str], *, all_dead: bool, yes: bool, as_json: bool, **narrowed: str | None
 ) -> None:
     """Take dead deliveries off the list: only a replay by their id sends them."""
     quiet_log()
@@ -103,7 +110,10 @@ def discard(
             return await deliveries.discard(choice)
 
     changed = run(work())
-    click.echo(f"{counted(changed.count)} discarded")
+    if as_json:
+        print_json(changed_body(changed, "discarded"))
+    else:
+        click.echo(f"{counted(changed.count)} discarded")
     _tell_left(changed)
 
 
@@ -139,6 +149,6 @@ async def _confirm(deliveries: Deliveries, choice: Choice, question: str, *, yes
 
 def _tell_left(changed: Changed) -> None:
     for id_, why in changed.left.items():
-        click.echo(f"celreplay: delivery {id_} {why}", err=True)
+        bad_news(f"delivery {id_} {why}", "conflict")
     if changed.left:
         raise click.exceptions.Exit(EXIT_FAILED)

@@ -10,6 +10,8 @@ import msgspec
 
 from celreplay.cel.grouping import groups_of
 from celreplay.cli.common import config_option, examples, now, quiet_log, run
+from celreplay.cli.output import print_json
+from celreplay.cli.telling import json_option
 from celreplay.config import Config, load
 from celreplay.connectors.options import DeliveryOptions
 from celreplay.connectors.table import OPTIONS, build
@@ -28,7 +30,7 @@ _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
 
 @click.command(name="doctor", epilog=examples("celreplay doctor", "celreplay doctor --json"))
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_option("One JSON object: the worst level, and the findings.")
 def command(config_path: Path, *, as_json: bool) -> None:
     """Look for whatever could keep calls from arriving.
 
@@ -40,7 +42,10 @@ def command(config_path: Path, *, as_json: bool) -> None:
     config = load(config_path, OPTIONS)
     findings = [*about_host(config, config_path), *run(_outside(config))]
     worst = max(finding.level for finding in findings)
-    click.echo(_json(findings, worst) if as_json else "\n".join(lines(findings)))
+    if as_json:
+        print_json(_body(findings, worst))
+    else:
+        click.echo("\n".join(lines(findings)))
     raise click.exceptions.Exit(int(worst))
 
 
@@ -74,11 +79,10 @@ def lines(findings: Sequence[Finding]) -> list[str]:
     return told
 
 
-def _json(findings: Sequence[Finding], worst: Level) -> str:
-    body = {
+def _body(findings: Sequence[Finding], worst: Level) -> dict[str, object]:
+    return {
         "level": worst.name.lower(),
         "findings": [
             {**msgspec.structs.asdict(finding), "level": finding.level.name.lower()} for finding in findings
         ],
     }
-    return msgspec.json.encode(body).decode()

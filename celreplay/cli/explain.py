@@ -1,5 +1,6 @@
 """`celreplay explain`: why a call is what it is, from its rows to what each CRM answered."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from celreplay.cel.grouping import Group
 from celreplay.cli import EXIT_FAILED
 from celreplay.cli.common import config_option, examples, load_config, quiet_log, run
 from celreplay.cli.explain_text import bridges, fields, headline, legs, timeline, wrapped
-from celreplay.cli.output import local, printable, terminal_width, utf8_stdout
+from celreplay.cli.output import local, printable, terminal_width
+from celreplay.cli.telling import bad_news, json_option
 from celreplay.config import Config
 from celreplay.errors import SourceError
 from celreplay.lookup import groups_of_ids
@@ -35,11 +37,12 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
 @click.command(name="explain", epilog=examples("celreplay explain 1795396140.0"))
 @config_option
 @click.argument("linkedid")
+@json_option("One JSON object a call and line (docs/explain.md).")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True,
-    help="json: one object a call (docs/explain.md).",
+    help="json: the same as --json.",
 )  # fmt: skip
-def command(config_path: Path, linkedid: str, form: str) -> None:
+def command(config_path: Path, linkedid: str, *, as_json: bool, form: str) -> None:
     """Show why a call is what it is, and where it stands at each CRM.
 
     LINKEDID is any linkedid or uniqueid of the call. Shows its CEL rows as a timeline, its bridges and legs,
@@ -50,18 +53,17 @@ def command(config_path: Path, linkedid: str, form: str) -> None:
     config = load_config(config_path)
     (linkedid,) = call_ids([linkedid])
     calls, delivered, error = run(_found(config, linkedid))
-    out = utf8_stdout()
-    if form == "json":
+    if as_json or form == "json":
         lines = [_json(one, _of(one, delivered)) for one in calls]
     else:
         lines = list(_text(calls, delivered, terminal_width()))
     if lines:
-        out.write("\n".join(lines) + "\n")
-    out.flush()
+        sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
     if error is not None:
         raise error
     if not calls:
-        click.echo(f"celreplay: no CEL row has the id {linkedid}, or its rows are no call", err=True)
+        bad_news(f"no CEL row has the id {linkedid}, or its rows are no call", "not_found")
         raise click.exceptions.Exit(EXIT_FAILED)
 
 

@@ -4,13 +4,14 @@ Each is written as it comes, so that a million calls need no more memory than on
 """
 
 import csv
-import io
 import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol, TextIO
+
+import msgspec
 
 from celreplay.calls.model import Call, encode
 
@@ -34,7 +35,7 @@ class CallWriter(Protocol):
 
 
 class JsonLines:
-    """`--format json`: the Call of docs/call.md, one a line."""
+    """`--format json`, `--json`: the Call of docs/call.md, one a line."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -202,8 +203,6 @@ def writer_for(form: str, out: TextIO) -> CallWriter:
     return Table(out, terminal_width())
 
 
-def utf8_stdout() -> TextIO:
-    """stdout as UTF-8 whatever the locale, so that no caller's name ends the listing."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
-    return sys.stdout
+def print_json(body: object) -> None:
+    """One JSON document on one line of stdout, UTF-8 whatever the locale."""
+    sys.stdout.write(msgspec.json.encode(body).decode() + "\n")

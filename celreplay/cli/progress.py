@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
-import click
-
 from celreplay.cli.output import local, printable
+from celreplay.cli.telling import note
 from celreplay.services import ReplayView
 from celreplay.store.base import Hold, Replay, ReplayState
 from celreplay.times import Instant
@@ -48,7 +47,7 @@ class Lines:
         if told == self._told and now - self._told_at < _A_LINE_EVERY:
             return
         self._told, self._told_at = told, now
-        click.echo(printable(f"replay {replay.id}: {text}"), err=True)
+        note(printable(f"replay {replay.id}: {text}"))
 
 
 def line_of(view: ReplayView) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from celreplay.api.answers import view_body
 from celreplay.cli import EXIT_FAILED
 from celreplay.cli.common import (
     asked_for,
@@ -17,7 +18,9 @@ from celreplay.cli.common import (
     which_calls,
 )
 from celreplay.cli.completing import connectors
+from celreplay.cli.output import print_json
 from celreplay.cli.progress import watcher
+from celreplay.cli.telling import bad_news, json_option, note
 from celreplay.config import Config
 from celreplay.daemon import cancelled, replay_now
 from celreplay.services import ReplayRequest, ReplayView
@@ -48,6 +51,7 @@ from celreplay.store.base import Force, Queued, Replay, ReplayState
     "--cancel", metavar="REPLAY", type=click.IntRange(min=1),
     help="Stop a replay: what waits of it is not sent.",
 )  # fmt: skip
+@json_option("One JSON object: the answer of GET /pbx/replays/{id}.")
 def command(
     config_path: Path,
     ids: Sequence[str],
@@ -59,6 +63,7 @@ def command(
     mark_delivered: bool,
     connector: str | None,
     cancel: int | None,
+    as_json: bool,
 ) -> None:
     """Process calls again, by id or by period.
 
@@ -71,7 +76,7 @@ def command(
     if cancel is not None:
         if ids or start_date or end_date or dry_run or force or mark_delivered or connector:
             raise click.UsageError("--cancel takes the number of a replay and nothing else")
-        _cancel(config, cancel)
+        _cancel(config, cancel, as_json=as_json)
         return
     named, period = asked_for(config, ids, start_date, end_date)
     if not named and period is None:
@@ -86,17 +91,20 @@ def command(
         requested_by=f"cli:{unix_user()}",
     )
     view = _watched(config, request)
-    _report(view)
+    _report(view, as_json=as_json)
     if not _went_well(view):
         raise click.exceptions.Exit(EXIT_FAILED)
 
 
-def _cancel(config: Config, replay_id: int) -> None:
+def _cancel(config: Config, replay_id: int, *, as_json: bool) -> None:
     view = run(cancelled(config, replay_id))
     if view is None:
-        click.echo(f"celreplay: there is no replay {replay_id}", err=True)
+        bad_news(f"there is no replay {replay_id}", "not_found")
         raise click.exceptions.Exit(EXIT_FAILED)
-    click.echo(f"replay {replay_id}: {summary(view.replay)}")
+    if as_json:
+        print_json(view_body(view))
+    else:
+        click.echo(f"replay {replay_id}: {summary(view.replay)}")
 
 
 def _watched(config: Config, request: ReplayRequest) -> ReplayView:
@@ -107,15 +115,20 @@ def _watched(config: Config, request: ReplayRequest) -> ReplayView:
         except KeyboardInterrupt:
             if watching.replay_id:
                 who = "the daemon" if watching.daemon_works else "the next start of celreplay"
-                click.echo(f"replay {watching.replay_id} goes on with {who}", err=True)
+                note(f"replay {watching.replay_id} goes on with {who}")
             raise
 
 
-def _report(view: ReplayView) -> None:
+def _report(view: ReplayView, *, as_json: bool) -> None:
     replay = view.replay
     for id_ in replay.not_found:
-        click.echo(f"celreplay: no CEL row has the id {id_}", err=True)
+        bad_news(f"no CEL row has the id {id_}", "not_found")
+    if replay.state is ReplayState.FAILED:
+        bad_news(replay.error, "failed")
     if replay.id == 0:
+        return
+    if as_json:
+        print_json(view_body(view))
         return
     if replay.dry_run or replay.ids:
         for item in view.items:
@@ -127,8 +140,6 @@ def _report(view: ReplayView) -> None:
     for linkedid in replay.in_progress:
         click.echo(f"{linkedid}  has not finished; it is sent when it has")
     click.echo(f"replay {replay.id}: {summary(replay)}")
-    if replay.state is ReplayState.FAILED:
-        click.echo(f"celreplay: {replay.error}", err=True)
 
 
 def summary(replay: Replay) -> str:

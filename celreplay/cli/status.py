@@ -7,8 +7,9 @@ import msgspec
 
 from celreplay.calls.interpret import INTERPRETER_VERSION
 from celreplay.cli.common import config_option, examples, load_config, now, quiet_log, run
-from celreplay.cli.output import local
+from celreplay.cli.output import local, print_json
 from celreplay.cli.replay import summary
+from celreplay.cli.telling import json_option
 from celreplay.config import Config
 from celreplay.overview import Overview, body, overview_of
 from celreplay.parts import open_source, store_path
@@ -21,7 +22,7 @@ _LATEST = 5
 
 @click.command(name="status", epilog=examples("celreplay status", "celreplay status --json | jq .holds"))
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_option("One JSON object: that of /status.")
 def command(config_path: Path, *, as_json: bool) -> None:
     """Show where reading and delivering stand.
 
@@ -29,7 +30,10 @@ def command(config_path: Path, *, as_json: bool) -> None:
     """
     quiet_log()
     status = run(_status(load_config(config_path)))
-    click.echo(msgspec.json.encode(body(status, now())).decode() if as_json else "\n".join(lines(status)))
+    if as_json:
+        print_json(body(status, now()))
+    else:
+        click.echo("\n".join(lines(status)))
 
 
 async def _status(config: Config) -> Overview:

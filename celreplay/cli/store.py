@@ -6,6 +6,8 @@ import click
 
 from celreplay.cli import EXIT_FAILED
 from celreplay.cli.common import config_option, examples, load_config, quiet_log
+from celreplay.cli.output import print_json
+from celreplay.cli.telling import bad_news, json_option
 from celreplay.parts import store_path
 from celreplay.store.sqlite.upkeep import back_up, inspect, megabytes, vacuum
 
@@ -21,7 +23,8 @@ def command() -> None:
 
 @command.command(name="check", epilog=examples("celreplay store check"))
 @config_option
-def check(config_path: Path) -> None:
+@json_option("One JSON object: store, sound, findings.")
+def check(config_path: Path, *, as_json: bool) -> None:
     """Look whether the store is sound.
 
     Reads the whole file, beside a running daemon too, and changes nothing. Each finding is a line on stdout;
@@ -29,35 +32,44 @@ def check(config_path: Path) -> None:
     """
     path = store_path(load_config(config_path))
     findings = inspect(path)
-    for finding in findings:
-        click.echo(finding)
+    if as_json:
+        print_json({"store": str(path), "sound": not findings, "findings": findings})
+    else:
+        click.echo("\n".join(findings) or f"store {path} is sound")
     if findings:
-        click.echo(f"celreplay: store {path} is not sound: docs/store.md, Damage, says what to do", err=True)
+        bad_news(f"store {path} is not sound: docs/store.md, Damage, says what to do", "damaged")
         raise click.exceptions.Exit(EXIT_FAILED)
-    click.echo(f"store {path} is sound")
 
 
 @command.command(name="backup", epilog=examples("celreplay store backup /root/celreplay-copy.sqlite"))
 @config_option
 @click.argument("file", type=click.Path(path_type=Path))
-def backup(config_path: Path, file: Path) -> None:
+@json_option("One JSON object: file, bytes.")
+def backup(config_path: Path, file: Path, *, as_json: bool) -> None:
     """Copy the store as it is now to FILE.
 
     Works beside a running daemon. The copy is checked, readable for its owner only, and never takes the place
     of another file.
     """
     size = back_up(store_path(load_config(config_path)), file)
-    click.echo(f"{file}: {megabytes(size)}, checked")
+    if as_json:
+        print_json({"file": str(file), "bytes": size})
+    else:
+        click.echo(f"{file}: {megabytes(size)}, checked")
 
 
 @command.command(name="vacuum", epilog=examples("systemctl stop celreplay; celreplay store vacuum"))
 @config_option
-def shrink(config_path: Path) -> None:
+@json_option("One JSON object: store, and its bytes before and after.")
+def shrink(config_path: Path, *, as_json: bool) -> None:
     """Give unused room in the store's file back to the disk.
 
     Only while celreplay is stopped, and with twice the store's content free on its disk.
     """
     path = store_path(load_config(config_path))
     done = vacuum(path)
+    if as_json:
+        print_json({"store": str(path), "before": done.before, "after": done.after})
+        return
     freed = megabytes(done.before - done.after)
     click.echo(f"store {path}: {freed} freed, {megabytes(done.before)} before, {megabytes(done.after)} now")

@@ -67,7 +67,7 @@ def webhook_id(*parts: str) -> str:
 
 
 async def _revisions(daemon: Daemon) -> dict[str, str]:
-    _, out = await daemon.command("calls", "--all", "--format", "json")
+    _, out = await daemon.command("calls", "--all", "--json")
     return {call["linkedid"]: call["revision"] for call in map(json.loads, out.splitlines())}
 
 
@@ -84,7 +84,7 @@ def _overtakers(world: World) -> list[str]:
 async def _explained(daemon: Daemon, linkedids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     for linkedid in linkedids:
-        _, out = await daemon.command("explain", "--format", "json", linkedid)
+        _, out = await daemon.command("explain", "--json", linkedid)
         for line in out.splitlines():
             for delivery in json.loads(line)["deliveries"]:
                 if delivery["linkedid"] == linkedid:
