@@ -60,6 +60,8 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True):
     """TLS on a port of its own."""
     allow: tuple[Network, ...] = ()
     """Networks that are let in, this host apart; none: all."""
+    metrics: tuple[Network, ...] = ()
+    """Networks that may read `/metrics`, beside this host."""
     users: dict[str, Secret | UserConfig] = {}
     """User → password, or more of them."""
     digest_algorithms: tuple[Literal["SHA-256", "MD5"], ...] = ("SHA-256", "MD5")

@@ -158,6 +158,7 @@ async def _api(parts: Parts) -> AsyncIterator[list[str]]:
         version=__version__,
         gate=gate,
         allowed=config.allow,
+        scrapers=config.metrics,
     )
     async with served(app, gate, config, parts.clock) as addresses:
         yield addresses

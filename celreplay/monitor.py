@@ -10,7 +10,7 @@ import msgspec
 from celreplay.clock import Clock
 from celreplay.delivery.vitals import Vitals
 from celreplay.health import Health
-from celreplay.overview import body, overview_of
+from celreplay.overview import Overview, body, overview_of
 from celreplay.sources.base import CelSource
 from celreplay.store.base import Store
 
@@ -44,11 +44,14 @@ class Monitor:
 
     async def status(self) -> dict[str, Any]:
         """See docs/api.md. Raises StoreError."""
+        return body(await self.overview(), self._clock.now())
+
+    async def overview(self) -> Overview:
+        """Where reading and delivering stand. Raises StoreError."""
         overview = await overview_of(self._source, self._store, daemon=os.getpid())
-        overview = msgspec.structs.replace(
+        return msgspec.structs.replace(
             overview,
             problems=self._health.problems,
             vitals=self._vitals(),
             store_bytes=self._store_path.stat().st_size,
         )
-        return body(overview, self._clock.now())

@@ -7,6 +7,7 @@ import ipaddress
 import math
 import re
 import zoneinfo
+from collections.abc import Collection
 from typing import Self
 
 from celreplay.secret import Secret
@@ -159,6 +160,16 @@ class Regex(str):
         except re.error as error:
             raise ValueError(f"{text!r} is no regular expression: {error}") from None
         return cls(text)
+
+
+def is_within(text: str, networks: Collection[Network]) -> bool:
+    """True for an address of this host, or in one of the networks."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or any(address in network for network in networks)
 
 
 def is_loopback(host: str) -> bool:

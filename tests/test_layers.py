@@ -63,6 +63,7 @@ ONLY_IN = {
     "pymysql": r"sources/",
     "sqlite3": r"sources/|store/|demo/|cli/|doctor/",
     "aiohttp": r"connectors/(http|failures)\.py|api/|daemon\.py|demo/|cli/",
+    "prometheus_client": r"api/metrics\.py",
     "click": r"cli/",
     "rich": r"cli/|demo/",
     "yaml": r"config\.py|reading\.py|cli/(check_config|capture|completing)\.py|demo/",

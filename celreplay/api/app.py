@@ -10,6 +10,7 @@ from celreplay.api.deliveries import DeliveryRoutes
 from celreplay.api.digest import DigestAuth
 from celreplay.api.guard import (
     HEALTH_PATH,
+    METRICS_PATH,
     READ_CALL_PATH,
     READY_PATH,
     allowed_only,
@@ -18,6 +19,7 @@ from celreplay.api.guard import (
     refusals,
     same_site_only,
 )
+from celreplay.api.metrics import Metrics
 from celreplay.api.replays import BODY_TIMEOUT, Replays
 from celreplay.api.status import Status
 from celreplay.clock import Clock
@@ -42,12 +44,14 @@ def make_app(
     version: str,
     readers: Collection[str] = (),
     allowed: Collection[Network] = (),
+    scrapers: Collection[Network] = (),
     gate: Gate | None = None,
     body_timeout: float = BODY_TIMEOUT,
 ) -> web.Application:
     """The application; run it with `access_log=None`, it writes its own. `zone` is that of the dates people
-    type, `readers` the users that may look only, `allowed` the networks that are let in (none: all), `gate`
-    what stands before the ports, `body_timeout` the seconds a client has to send its body."""
+    type, `readers` the users that may look only, `allowed` the networks that are let in (none: all),
+    `scrapers` those that may read the metrics, `gate` what stands before the ports, `body_timeout` the
+    seconds a client has to send its body."""
     replays = Replays(services, zone=zone, clock=clock, body_timeout=body_timeout)
     routes = DeliveryRoutes(deliveries, zone=zone, clock=clock, body_timeout=body_timeout)
     status = Status(monitor)
@@ -78,6 +82,7 @@ def make_app(
             web.get("/status", status.show),
             web.get(HEALTH_PATH, replays.healthz),
             web.get(READY_PATH, status.readyz),
+            web.get(METRICS_PATH, Metrics(monitor, clock, scrapers).show),
         ]
     )
     return app

@@ -1,6 +1,5 @@
 """What every request passes, from the outside in: log line, refusals as JSON, foreign pages, credentials."""
 
-import ipaddress
 import math
 import secrets
 import time
@@ -18,7 +17,7 @@ from celreplay.api.digest import Decision, DigestAuth, Verdict
 from celreplay.api.errors import answer, refusal, refusal_of, refusal_of_framework
 from celreplay.clock import Clock
 from celreplay.errors import CelreplayError
-from celreplay.units import Network
+from celreplay.units import Network, is_within
 
 _log = structlog.get_logger(__name__)
 
@@ -30,7 +29,9 @@ _LOOKING = frozenset({"GET", "HEAD"})
 READ_CALL_PATH = "/pbx/read_call"
 HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
-"""These two are answered without credentials."""
+METRICS_PATH = "/metrics"
+_FREE = (HEALTH_PATH, READY_PATH, METRICS_PATH)
+"""Answered without credentials."""
 
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -88,20 +89,11 @@ def allowed_only(networks: Collection[Network]) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if networks and not _is_within(request.remote or "", networks):
+        if networks and not is_within(request.remote or "", networks):
             return refusal(HTTPStatus.FORBIDDEN, "address", "this address is not in api.allow of the config")
         return await handler(request)
 
     return middleware
-
-
-def _is_within(text: str, networks: Collection[Network]) -> bool:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_loopback or any(address in network for network in networks)
 
 
 @web.middleware
@@ -138,7 +130,7 @@ def authenticated(auth: DigestAuth, clock: Clock, readers: frozenset[str]) -> Mi
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = request.match_info.route.resource
-        if resource is not None and resource.canonical in (HEALTH_PATH, READY_PATH):
+        if resource is not None and resource.canonical in _FREE:
             return await handler(request)
         now = clock.now()
         decision = auth.judge(

@@ -1,6 +1,7 @@
 """Carries claimed deliveries of one connector to its CRM, and settles every one of them, whatever happens."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -46,6 +47,7 @@ class Courier:
         self._state = SharedState()
         self._saving_hold = asyncio.Lock()
         self.standing = Standing()
+        self.attempts: Counter[OutcomeKind] = Counter()
 
     @property
     def not_before(self) -> int:
@@ -166,6 +168,7 @@ class Courier:
         await self._save_hold(before)
         await self._settle(claims, settlements)
         for claim, settlement in zip(claims, settlements, strict=True):
+            self.attempts[settlement.kind] += 1
             log_attempt(claim, settlement, started_at)
 
     async def _settle_probe(
@@ -187,6 +190,7 @@ class Courier:
             settlement = self._settler.after_probe(claim, answer, held=held, now=now)
         await self._save_hold(before)
         await self._settle([claim], [settlement])
+        self.attempts[settlement.kind] += 1
         log_attempt(claim, settlement, started_at)
 
     async def _settle(self, claims: Sequence[Claim], settlements: Sequence[Settlement]) -> None:

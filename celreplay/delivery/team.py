@@ -65,6 +65,7 @@ class Team:
             last_minute=self._gate.last_minute,
             not_before=self._gate.not_before,
             hold=self._courier.standing.hold,
+            attempts=dict(self._courier.attempts),
         )
 
     async def run(self, stop: asyncio.Event, group: asyncio.TaskGroup) -> None:

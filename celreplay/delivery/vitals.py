@@ -1,7 +1,10 @@
 """How a connector stands at one moment, for whoever watches."""
 
+from collections.abc import Mapping
+
 import msgspec
 
+from celreplay.connectors.base import OutcomeKind
 from celreplay.store.base import Hold
 from celreplay.times import Instant
 
@@ -21,3 +24,5 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     not_before: Instant | None
     """Until when the vendor wants no request."""
     hold: Hold | None
+    attempts: Mapping[OutcomeKind, int]
+    """Deliveries sent or asked about since the start, by what came of it."""
