@@ -155,7 +155,6 @@ async def _api(parts: Parts) -> AsyncIterator[list[str]]:
         readers={name for name, account in accounts.items() if account.role == "read"},
         zone=zone_named(parts.config.pbx.timezone),
         clock=parts.clock,
-        version=__version__,
         gate=gate,
         allowed=config.allow,
         scrapers=config.metrics,

@@ -102,7 +102,6 @@ class Door:
             auth,
             zone=MOSCOW,
             clock=self.clock,
-            version="1",
             readers={"reader"},
             body_timeout=body_timeout,
         )
@@ -673,7 +672,6 @@ def test_the_document_lists_every_route(request: pytest.FixtureRequest) -> None:
         DigestAuth({}),
         zone=MOSCOW,
         clock=FakeClock(),
-        version="1",
     )
     routes = {
         f"{route.method} {route.resource.canonical}"

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import json
+import re
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -222,3 +224,34 @@ def request_from(address: str) -> web.Request:
     from aiohttp.test_utils import make_mocked_request  # noqa: PLC0415  only here
 
     return make_mocked_request("GET", "/").clone(remote=address)
+
+
+@pytest.mark.parametrize(
+    ("sent", "word"),
+    [
+        (b"\x16\x03\x01 hello\r\n\r\n", "HTTP/1.1"),
+        (b"GET /pbx/read_call?id=" + b"1" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", "8 KB"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"y" * 9000 + b"\r\n\r\n", "8 KB"),
+        (
+            b"POST /pbx/read_call HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+            "HTTP/1.1",
+        ),
+    ],
+    ids=["no-http", "long-line", "long-header", "two-lengths"],
+)
+async def test_what_is_no_http_is_answered_as_json(tmp_path: Path, sent: bytes, word: str) -> None:
+    """A refusal of the parser has the form and the headers of all others, and is no error in the log."""
+    async with CrmServer() as crm, Pbx(tmp_path, crm.url).daemon() as daemon:
+        port = int(daemon.api.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        answer = await reader.read()
+        writer.close()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert re.match(rb"HTTP/1\.[01] 400 ", head)
+        assert b"X-Content-Type-Options: nosniff" in head
+        error = json.loads(body)["error"]
+        assert error["code"] == "malformed"
+        assert word in error["message"]
+        await until(lambda: daemon.events("api.malformed") != [])
+        assert [event for event in daemon.log if event.get("level") == "error"] == []

@@ -97,7 +97,6 @@ def routes() -> list[tuple[str, str]]:
         DigestAuth({}),
         zone=zone,
         clock=None,  # type: ignore[arg-type]
-        version="",
     )
     found = [(route.method, route.resource.canonical) for route in app.router.routes() if route.resource]
     return [(method, path) for method, path in found if method != "HEAD"]

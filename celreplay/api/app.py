@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from celreplay.api import openapi
 from celreplay.api.connections import Gate
 from celreplay.api.deliveries import DeliveryRoutes
 from celreplay.api.digest import DigestAuth
@@ -41,7 +42,6 @@ def make_app(
     *,
     zone: ZoneInfo,
     clock: Clock,
-    version: str,
     readers: Collection[str] = (),
     allowed: Collection[Network] = (),
     scrapers: Collection[Network] = (),
@@ -58,7 +58,7 @@ def make_app(
     app = web.Application(
         middlewares=[
             (gate or Gate()).timed,
-            headers_and_log(version),
+            headers_and_log,
             refusals,
             allowed_only(allowed),
             same_site_only,
@@ -83,6 +83,7 @@ def make_app(
             web.get(HEALTH_PATH, replays.healthz),
             web.get(READY_PATH, status.readyz),
             web.get(METRICS_PATH, Metrics(monitor, clock, scrapers).show),
+            web.get(openapi.OPENAPI_PATH, openapi.show),
         ]
     )
     return app

@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from celreplay import __version__
 from celreplay.api.answers import error_body
 from celreplay.api.digest import Decision, DigestAuth, Verdict
 from celreplay.api.errors import answer, refusal, refusal_of, refusal_of_framework
@@ -43,28 +44,29 @@ _SECURITY_HEADERS = {
 }
 
 
-def headers_and_log(version: str) -> Middleware:
+def secured(response: web.StreamResponse) -> web.StreamResponse:
+    """The answer with the headers that all of them have."""
+    response.headers.update(_SECURITY_HEADERS)
+    response.headers["Server"] = f"celreplay/{__version__}"
+    return response
+
+
+@web.middleware
+async def headers_and_log(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The outermost: the headers of every answer, and one log event for each request."""
-
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        began = time.monotonic()
-        response = await handler(request)
-        response.headers.update(_SECURITY_HEADERS)
-        response.headers["Server"] = f"celreplay/{version}"
-        _log.info(
-            "api.request",
-            method=request.method,
-            path=request.path,
-            status=response.status,
-            user=_user.get(),
-            claimed_user=_claimed.get(),
-            address=request.remote or "",
-            ms=round((time.monotonic() - began) * 1000, 1),
-        )
-        return response
-
-    return middleware
+    began = time.monotonic()
+    response = secured(await handler(request))
+    _log.info(
+        "api.request",
+        method=request.method,
+        path=request.path,
+        status=response.status,
+        user=_user.get(),
+        claimed_user=_claimed.get(),
+        address=request.remote or "",
+        ms=round((time.monotonic() - began) * 1000, 1),
+    )
+    return response
 
 
 @web.middleware

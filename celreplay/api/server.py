@@ -10,6 +10,7 @@ from aiohttp import web
 
 from celreplay.api.connections import HEAD_TIMEOUT, Gate
 from celreplay.api.port import listen
+from celreplay.api.protocol import protocol_of
 from celreplay.api.tls import LOOK_EVERY, Certificate
 from celreplay.apiconfig import ApiConfig
 from celreplay.clock import Clock
@@ -36,7 +37,10 @@ async def served(
             context = certificate.context if certificate is not None and scheme == "https" else None
             handshake = HEAD_TIMEOUT if context is not None else None
             server = await asyncio.get_running_loop().create_server(
-                gate.before(runner.server), sock=listener, ssl=context, ssl_handshake_timeout=handshake
+                gate.before(protocol_of(runner.server)),
+                sock=listener,
+                ssl=context,
+                ssl_handshake_timeout=handshake,
             )
             stack.callback(server.close)
         if certificate is not None:
