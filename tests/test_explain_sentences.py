@@ -196,3 +196,104 @@ def test_a_user_event_that_names_no_file_has_no_part_in_recordings() -> None:
     )
     assert one.fields["recordings"].reason == "files named by 0 rows of recorders, 1 user events"
     assert one.fields["recordings"].rows == [29]
+
+
+FURTHER = [
+    (
+        "02-in-abandoned-ringing-1",
+        "disposition",
+        "PJSIP/151-00000003 rang 2.0 s and hung up with cause 127 (the caller gave up): no_answer; nobody else was rung",
+    ),
+    (
+        "02-in-abandoned-ringing-1",
+        "hangup_by",
+        "hangupsource of PJSIP/trunk-main-00000002 is the caller's channel PJSIP/trunk-main-00000002",
+    ),
+    (
+        "02-in-abandoned-ringing-1",
+        "hangup_cause",
+        "cause 127 (taken back by the PBX) in the HANGUP of PJSIP/trunk-main-00000002, the caller's channel",
+    ),
+    (
+        "03-in-busy-1",
+        "hangup_by",
+        "PJSIP/trunk-main-00000004 was turned away before any answer, by PJSIP/152-00000005",
+    ),
+    (
+        "03-in-busy-1",
+        "hangup_cause",
+        "cause 17 (busy) in the HANGUP of PJSIP/152-00000005, the leg that decided",
+    ),
+    ("04-in-ivr-hangup-1", "legs", "nobody was rung or talked"),
+    (
+        "07-in-queue-answered-5",
+        "answered_by",
+        "PJSIP/147-000000db talked first; the number of PJSIP/147-000000db, by its own first row",
+    ),
+    (
+        "08-in-queue-abandoned-1",
+        "disposition",
+        "left queue 703 and no agent had talked (ended +3.024 s with cause 0 (no cause given), dialstatus CANCEL)",
+    ),
+    (
+        "14-internal-answered-1",
+        "direction",
+        "PJSIP/158-0000001e, first row CHAN_START, is inside and dialled 159; rung outside: no outside line",
+    ),
+    ("21-conference-1a", "disposition", "entered conference 801"),
+    (
+        "22-click-to-call-1",
+        "direction",
+        "PJSIP/177-00000036, first row CHAN_START, is inside, called first by the PBX and dialled 79231110001; rung outside: PJSIP/trunk-main-00000046",
+    ),
+    ("22-click-to-call-3", "dialed_number", "no row shows a number that was dialled"),
+    (
+        "25-killed-1-ringing",
+        "disposition",
+        "PJSIP/102-00000005 was rung and the rows stop: no_answer; nobody else was rung",
+    ),
+    ("25-killed-1-ringing", "hangup_by", "no HANGUP row has a hangupsource"),
+    ("25-killed-1-ringing", "hangup_cause", "no HANGUP row of PJSIP/trunk-main-00000004 has a cause"),
+    (
+        "25-killed-3-queue",
+        "disposition",
+        "left queue 703 and no agent had talked (the rows stop before its end)",
+    ),
+    (
+        "30-queue-timeout-1",
+        "hangup_by",
+        "hangupsource of PJSIP/trunk-main-00000054 is dialplan/builtin: the PBX itself",
+    ),
+    (
+        "35-core-stop-now-1-ringing",
+        "disposition",
+        "PJSIP/102-00000130 rang 3.6 s and hung up with cause 0 (nobody answered within the Dial time-out): no_answer; nobody else was rung",
+    ),
+    (
+        "38-sqlite-reader-lock-1",
+        "legs",
+        "rung or talked: PJSIP/101-0000012a (first seen at its BRIDGE_ENTER)",
+    ),
+    (
+        "asterisk16-further/47-phones-14",
+        "disposition",
+        "PJSIP/274-00000093 rang 1.5 s and hung up with cause 127 (the caller gave up): no_answer; PJSIP/273-00000091 only sent the call on",
+    ),
+    (
+        "asterisk16-more/32-races-2",
+        "disposition",
+        "PJSIP/192-00000090 rang 1.0 s and hung up with cause 16 (another phone answered): no_answer; nobody else was rung",
+    ),
+]
+"""Other ends that the same fields have had."""
+
+
+@pytest.mark.parametrize(("case", "field", "sentence"), FURTHER)
+def test_other_ends_have_their_own_words(case: str, field: str, sentence: str) -> None:
+    """Word for word, read beside the rows of each call."""
+    found = [
+        one.fields[field].reason
+        for group in groups_of(events_of(case, "sqlite"))
+        for one in explained(group.events, PbxRules(system="pbx"))
+    ]
+    assert sentence in found
