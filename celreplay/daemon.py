@@ -102,12 +102,12 @@ async def replay_now(
             return view
 
 
-async def cancelled(config: Config, replay_id: int) -> ReplayView | None:
+async def cancelled(config: Config, replay_id: int, *, by: str) -> ReplayView | None:
     """Stop a replay, whoever works on it; None where there is none of this number. Raises CelreplayError."""
     if not store_path(config).exists():
         return None
     async with parts_of(config) as parts:
-        return await parts.services.cancel(replay_id)
+        return await parts.services.cancel(replay_id, by=by)
 
 
 async def _see_through(parts: Parts, view: ReplayView, watch: Callable[[ReplayView], None]) -> ReplayView:

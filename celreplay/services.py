@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
+import structlog
 
 from celreplay.cel.grouping import Group
 from celreplay.clock import Clock
@@ -21,6 +22,8 @@ LOOK_UP_PATIENCE = 5.0
 """Seconds a request waits for the look-up of its ids; a slower one goes on as a replay."""
 BEFORE_LIVE_READING = "period before live reading"
 """What `Store.once` remembers of the refusal of the first period before live reading."""
+_log = structlog.get_logger(__name__)
+_NAMED = 3  # ids in one line of the log
 _ENDED = (ReplayState.DONE, ReplayState.CANCELLED, ReplayState.FAILED)
 
 
@@ -106,13 +109,14 @@ class Services:
         """The latest replays, newest first."""
         return await self._store.replays(limit=limit)
 
-    async def cancel(self, replay_id: int) -> ReplayView | None:
-        """Stop a replay; what waits of it is taken off the outbox."""
+    async def cancel(self, replay_id: int, *, by: str) -> ReplayView | None:
+        """Stop a replay; what waits of it is taken off the outbox. `by`: who wants it, for the log."""
         replay = await self._store.replay(replay_id)
         if replay is None:
             return None
         if replay.state not in _ENDED:
             await self._store.set_replay_state(replay_id, ReplayState.CANCELLED, now=self._clock.now())
+            _log.info("replay.cancelled", replay=replay_id, by=by)
         return await self.replay(replay_id)
 
     async def wait_for(self, replay_id: int, seconds: float) -> ReplayView | None:
@@ -189,6 +193,7 @@ class Services:
 
     async def _added(self, replay: Replay) -> ReplayView:
         replay_id = await self._store.add_replay(replay)
+        _tell(replay_id, replay)
         self._replayer.wake.set()
         return await self.replay(replay_id) or ReplayView(replay=replay)
 
@@ -198,6 +203,7 @@ class Services:
         replay_id = await self._store.add_replay(
             msgspec.structs.replace(replay, state=ReplayState.LOOKING_UP)
         )
+        _tell(replay_id, replay)
         work = asyncio.create_task(
             self._replayer.work(msgspec.structs.replace(replay, id=replay_id), groups),
             name=f"replay-{replay_id}",
@@ -213,3 +219,20 @@ class Services:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*self._going_on, return_exceptions=True)
+
+
+def _tell(replay_id: int, replay: Replay) -> None:
+    """Who asked for what: the journal is read when somebody wonders why a call was sent again."""
+    _log.info(
+        "replay.requested",
+        replay=replay_id,
+        by=replay.requested_by,
+        ids=len(replay.ids),
+        first_ids=list(replay.ids[:_NAMED]),
+        start=None if replay.start is None else Instant(replay.start).iso(),
+        end=None if replay.end is None else Instant(replay.end).iso(),
+        force=replay.force.value,
+        dry_run=replay.dry_run,
+        mark_delivered=replay.mark_delivered,
+        connector=replay.connector,
+    )

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from cel_file import fill
 from fakes import FakeClock
+from structlog.testing import capture_logs
 
 from celreplay.calls.interpret import PbxRules
 from celreplay.config import Secret
@@ -326,12 +327,25 @@ async def test_a_cancelled_replay_takes_its_deliveries_back(bench: Bench) -> Non
     """What still waited of it is not sent."""
     view = await bench.services.request_replay(asked(period=WHOLE))
     await bench.work()
-    cancelled = await bench.services.cancel(view.replay.id)
+    cancelled = await bench.services.cancel(view.replay.id, by="api:night")
     assert cancelled is not None
     assert cancelled.replay.state is ReplayState.CANCELLED
     counts = await bench.store.counts()
     assert counts["crm"].get(State.PENDING, 0) == 0
     assert counts["crm"][State.SKIPPED] == len(CALLS)
+
+
+async def test_the_log_tells_who_asked_for_what(bench: Bench) -> None:
+    """One event for a request that was taken and one for its cancellation, none for one that was refused."""
+    with capture_logs() as told:
+        view = await bench.services.request_replay(asked(period=WHOLE, dry_run=True))
+        await bench.services.cancel(view.replay.id, by="api:night")
+        with pytest.raises(BadRequestError):
+            await bench.services.request_replay(asked(period=WHOLE, connector="nobody"))
+    requested, cancelled = [event for event in told if event["event"].startswith("replay.")]
+    assert (requested["replay"], requested["by"], requested["dry_run"]) == (view.replay.id, "api:admin", True)
+    assert (requested["start"], requested["ids"]) == (Instant(WHOLE.start).iso(), 0)
+    assert (cancelled["event"], cancelled["by"]) == ("replay.cancelled", "api:night")
 
 
 @pytest.mark.parametrize(

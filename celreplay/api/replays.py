@@ -60,7 +60,7 @@ class Replays:
     async def cancel(self, request: web.Request) -> web.Response:
         """Stop a replay; what it has already sent stays sent."""
         refuse_unknown(await self._parameters(request), ())
-        view = await self._services.cancel(int(request.match_info["id"]))
+        view = await self._services.cancel(int(request.match_info["id"]), by=f"api:{authenticated_user()}")
         return answer(view_body(view)) if view else _no_replay(request)
 
     async def healthz(self, request: web.Request) -> web.Response:

@@ -97,7 +97,7 @@ def command(
 
 
 def _cancel(config: Config, replay_id: int, *, as_json: bool) -> None:
-    view = run(cancelled(config, replay_id))
+    view = run(cancelled(config, replay_id, by=f"cli:{unix_user()}"))
     if view is None:
         bad_news(f"there is no replay {replay_id}", "not_found")
         raise click.exceptions.Exit(EXIT_FAILED)
