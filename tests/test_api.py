@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
+import structlog
 from aiohttp import web
 from fakes import FakeClock
 from structlog.testing import capture_logs
@@ -605,6 +607,24 @@ async def test_each_request_is_one_line_in_the_log_without_secrets(door: Door) -
     assert "nonce" not in str(lines)
     assert "?" not in str(lines)
     assert "geheim" not in str(lines)
+
+
+async def test_a_request_can_be_found_again_in_the_log(door: Door) -> None:
+    """`X-Request-Id` of the client, or one of ours, stands in the answer and in what is logged."""
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        for given, taken in (("night-1", True), ("a b", False), ("x" * 65, False), ("", False)):
+            await door.curl(
+                f'curl -D head.txt -H "X-Request-Id: {given}" '
+                + LOGIN.removeprefix("curl ")
+                + f'read_call?id={ONE}"'
+            )
+            found = re.findall(
+                r"^x-request-id: (.*)$", (door.folder / "head.txt").read_text(), re.MULTILINE | re.IGNORECASE
+            )[-1].strip()
+            assert (found == given) is taken
+            assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", found)
+            told = {entry["event"] for entry in logs if entry.get("request_id") == found}
+            assert told >= {"api.request", "replay.requested"}
 
 
 async def test_a_connections_next_request_is_not_logged_under_the_users_name(

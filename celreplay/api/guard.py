@@ -1,6 +1,7 @@
 """What every request passes, from the outside in: log line, refusals as JSON, foreign pages, credentials."""
 
 import math
+import re
 import secrets
 import time
 from collections.abc import Collection
@@ -24,6 +25,7 @@ _log = structlog.get_logger(__name__)
 
 _user: ContextVar[str] = ContextVar("user", default="")
 _claimed: ContextVar[str] = ContextVar("claimed", default="")
+_request_id: ContextVar[str] = ContextVar("request_id", default="")
 # Variables of the context (aiohttp runs each request in a task, so in a context, of its own): aiohttp
 # before 3.14 has no typed keys for a request, and 3.14 warns of others.
 _LOOKING = frozenset({"GET", "HEAD"})
@@ -34,6 +36,8 @@ METRICS_PATH = "/metrics"
 _FREE = (HEALTH_PATH, READY_PATH, METRICS_PATH)
 """Answered without credentials."""
 
+_REQUEST_ID = "X-Request-Id"
+_HARMLESS = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -53,11 +57,18 @@ def secured(response: web.StreamResponse) -> web.StreamResponse:
 
 @web.middleware
 async def headers_and_log(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The outermost: the headers of every answer, and one log event for each request."""
+    """The outermost: the headers of every answer, and one log event for each request. What else is logged
+    for it has its `request_id` too; a client may give one."""
     began = time.monotonic()
-    response = secured(await handler(request))
+    asked = request.headers.get(_REQUEST_ID, "")
+    request_id = asked if _HARMLESS.fullmatch(asked) else secrets.token_hex(8)
+    _request_id.set(request_id)
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        response = secured(await handler(request))
+    response.headers[_REQUEST_ID] = request_id
     _log.info(
         "api.request",
+        request_id=request_id,
         method=request.method,
         path=request.path,
         status=response.status,
@@ -79,7 +90,7 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
     except CelreplayError as error:
         return refusal_of(error)
     except Exception:  # noqa: BLE001 - the boundary of a request: logged, and the client told
-        fault = secrets.token_hex(6)
+        fault = _request_id.get()
         _log.exception("api.failed", method=request.method, path=request.path, request_id=fault)
         message = f"a fault of celreplay's own; the log tells more under request_id {fault}"
         body = error_body("internal_error", message, request_id=fault)
