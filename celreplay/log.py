@@ -99,8 +99,8 @@ def _renderer(console: bool, stream: TextIO) -> list[Processor]:
 def _json(event: EventDict, **_: object) -> str:
     try:
         return _encode(event).decode()
-    except (TypeError, ValueError):  # half a surrogate in a text from the network, a key that is no text
-        return json.dumps(event, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, OverflowError):  # half a surrogate, a key of an odd type, a huge number
+        return json.dumps(event, default=str)
 
 
 def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:

@@ -210,3 +210,13 @@ def test_a_log_that_cannot_be_written_stops_nothing() -> None:
     log.configure(stream=(stream := io.StringIO()))
     structlog.get_logger("celreplay.test").error("store.failed", reason="the disk is full")
     assert "store.failed" in stream.getvalue()
+
+
+@pytest.mark.parametrize("odd", ["\ud800", 2**70, float("nan"), object(), {1: "a"}, {(1, 2)}, b"\xff"])
+def test_no_value_loses_the_line(stream: io.StringIO, odd: object) -> None:
+    """Half a surrogate, a huge number, what is no JSON: the event is written in UTF-8, whatever is in it."""
+    log.configure(stream=stream)
+    structlog.get_logger("celreplay.test").warning("delivery.attempt", odd=odd)
+    (line,) = lines(stream)
+    assert line["event"] == "delivery.attempt"
+    assert stream.getvalue().encode()

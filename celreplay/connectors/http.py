@@ -53,8 +53,8 @@ class _NetworkError(Exception):
 
 
 class _Telling(aiohttp.TCPConnector):
-    """Tells the trip that its request has a connection. The library's tracing tells it too, and takes a tenth
-    of the time of a delivery."""
+    """Tells the trip that its request has a connection. The library's tracing tells it too, but sends five
+    signals for every request."""
 
     async def connect(
         self,
