@@ -6,6 +6,7 @@ import msgspec
 
 from celreplay.cel.events import CelEvent, happened_between
 from celreplay.cel.grouping import Group, Grouper, groups_of
+from celreplay.errors import SourceError
 from celreplay.period import Period
 from celreplay.sources.base import CelSource, LinkedidPage, Position
 from celreplay.times import SECOND
@@ -92,12 +93,13 @@ def _is_behind(row: CelEvent, position: Position) -> bool:
 async def _streamed(
     source: CelSource, period: Period, now: int, settled: Settled, after: Position | None
 ) -> AsyncIterator[GroupPage]:
-    """One pass over the rows. Calls are taken by the time reached, the `eventtime` of the cursor: going on
-    `after` one reads anew and leaves out what had finished by that time."""
+    """One pass over the rows, in which a call is taken by the time reached, the `eventtime` of the cursor.
+    Going on `after` one, the rows up to it are read anew, and what was taken of them is left out."""
     grouper = Grouper()
     position = await source.position_before(period.start - LONGEST_CALL)
     reached = 0
-    done_until = after.eventtime if after is not None else 0
+    if after is not None:
+        position, reached = await _read_anew(source, grouper, position, after, period.end, settled)
     at_end = False
     while not at_end:
         rows = await source.rows_after(position, PAGE)
@@ -109,13 +111,35 @@ async def _streamed(
             or (reached >= period.end + LATE_ROWS and not len(grouper))
         )
         horizon = now if at_end else min(reached, now)
-        _take(grouper, min(horizon, done_until), settled)
         groups = [group for group in _take(grouper, horizon, settled) if _is_in(group, period)]
         yield GroupPage(
             groups=groups,
             cursor=Position(id=position.id, eventtime=horizon),
             unfinished=[group for group in grouper.take_all() if _is_in(group, period)] if at_end else (),
         )
+
+
+async def _read_anew(
+    source: CelSource, grouper: Grouper, position: Position, after: Position, end: int, settled: Settled
+) -> tuple[Position, int]:
+    """Read the rows up to the cursor once more: calls that were open there are in the grouper again. The
+    position behind them, and the eventtime reached. No page is told: a cursor never goes back."""
+    reached = 0
+    while rows := await source.rows_after(position, PAGE):
+        known = [row for row in rows if not _is_behind(row, after)]
+        reached = _add(grouper, known, reached, end)
+        if known:
+            position = Position(id=known[-1].id, eventtime=reached)
+        if len(known) < len(rows):
+            break
+        _take(grouper, min(reached, after.eventtime), settled)
+    _take(grouper, after.eventtime, settled)
+    if not rows and position.id is not None and position.id < (after.id or 0):
+        raise SourceError(
+            f"the CEL table was emptied or counts anew: it ended at row {after.id}, now at {position.id}",
+            hint="ask for the rest of the period again",
+        )
+    return position, reached
 
 
 def _take(grouper: Grouper, horizon: int, settled: Settled) -> Sequence[Group]:

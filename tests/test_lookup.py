@@ -9,6 +9,7 @@ from cel_file import fill
 
 from celreplay.cel.grouping import Group
 from celreplay.demo.data import captured_calls, create_table, write_rows
+from celreplay.errors import SourceError
 from celreplay.lookup import Settled, groups_between, groups_of_ids
 from celreplay.period import Period
 from celreplay.sources.base import CelSource, Position
@@ -83,6 +84,39 @@ async def test_a_replay_goes_on_behind_its_cursor(source: CelSource) -> None:
     for cursor, groups in zip(cursors, before, strict=True):
         rest = await found(source, WHOLE, after=cursor)
         assert linkedids([*groups, *rest]) == sorted(call.linkedid for call in CALLS)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["as they were", "latest first"])
+async def test_a_replay_in_one_pass_may_be_cut_short_anywhere(tmp_path: Path, order: int) -> None:
+    """Cut short behind any page, and again while the rows before it are read anew: what comes afterwards is
+    the rest, however the table is ordered; no cursor goes back."""
+    path = tmp_path / "cel.sqlite"
+    calls = captured_calls()
+    many = [calls[n % len(calls)].beginning_at(FIRST + 20 * n) for n in range(300)]
+    fill(path, many[::order])
+    source = source_of(f"sqlite:///{path}")
+    pages = [page async for page in groups_between(source, WHOLE, now=NOW, settled=Settled())]
+    assert len(pages) > 2
+    before: list[Group] = []
+    for page in pages:
+        before += page.groups
+        rest: list[Group] = []
+        async for later in groups_between(source, WHOLE, now=NOW + 1, settled=Settled(), after=page.cursor):
+            assert (later.cursor.id or 0) >= (page.cursor.id or 0)
+            rest += later.groups
+        assert linkedids([*before, *rest]) == sorted(call.linkedid for call in many)
+
+
+async def test_a_table_that_was_emptied_meanwhile_ends_the_replay(tmp_path: Path) -> None:
+    """Where its ids count anew, nobody can tell any more what has been found: said, not guessed."""
+    path = tmp_path / "cel.sqlite"
+    fill(path, CALLS)
+    source = source_of(f"sqlite:///{path}")
+    (page,) = [page async for page in groups_between(source, WHOLE, now=NOW, settled=Settled())]
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("DELETE FROM cel WHERE AcctId > 10")
+    with pytest.raises(SourceError, match=r"counts anew.*at 10 \(ask for the rest"):
+        await found(source, WHOLE, after=page.cursor)
 
 
 async def test_a_call_that_is_not_finished_is_left_to_the_tail(tmp_path: Path) -> None:
