@@ -15,7 +15,7 @@ from celreplay.connectors.state import SharedState
 from celreplay.connectors.trip import ClaimLostError, Trip
 from celreplay.delivery.gate import Passage
 from celreplay.delivery.settling import Settler
-from celreplay.delivery.storing import Storing
+from celreplay.delivery.storing import Kept, Storing
 from celreplay.delivery.telling import log_attempt, name_of
 from celreplay.delivery.throttle import Standing, at_start, judge
 from celreplay.errors import StoreError
@@ -96,14 +96,14 @@ class Courier:
             await self._cut_off(claims, trip, passage, "celreplay stopped while sending it")
             raise
         outcomes = [masked(outcome, self._secrets, self._state) for outcome in outcomes]
-        await self._storing.whole(self._settle_exchange(claims, outcomes, started_at, passage, canary=canary))
+        await self._settle_exchange(claims, outcomes, started_at, passage, canary=canary)
 
     async def resolve(self, claim: Claim, passage: Passage, *, canary: bool) -> None:
         """Find out about a claim whose earlier attempt is uncertain: ask, or follow the policy."""
         now = self._clock.now()
         early = self._settler.too_early(claim, now=now)
         if early is not None:
-            await self._storing.whole(self._settle([claim], [early]))
+            await self._settle([claim], [early])
             return
         trip = Trip(state=self._state, permit=passage.request)
         answer: Probe | Outcome = Probe.UNKNOWN
@@ -117,7 +117,7 @@ class Courier:
         except StoreError:
             await self.give_back([claim])
             return
-        await self._storing.whole(self._settle_probe(claim, answer, now, canary=canary))
+        await self._settle_probe(claim, answer, now, canary=canary)
 
     async def give_back(self, claims: Sequence[Claim], reason: str = "not sent: celreplay stopped") -> None:
         """Claims for which nothing has been sent wait again."""
@@ -144,7 +144,7 @@ class Courier:
             self._settler.cut_off(claim, started_at=passage.last_at, now=now, reason=reason)
             for claim in claims
         ]
-        await self._storing.whole(self._settle(claims, settlements))
+        await self._settle(claims, settlements)
 
     async def _settle_exchange(
         self,
@@ -165,11 +165,7 @@ class Courier:
             settlements.append(
                 self._settler.after_exchange(claim, outcome, ruling, started_at=last_at, now=now)
             )
-        await self._save_hold(before)
-        await self._settle(claims, settlements)
-        for claim, settlement in zip(claims, settlements, strict=True):
-            self.attempts[settlement.kind] += 1
-            log_attempt(claim, settlement, started_at)
+        await self._settle(claims, settlements, before=before, started_at=started_at)
 
     async def _settle_probe(
         self, claim: Claim, answer: Probe | Outcome, started_at: Instant, *, canary: bool
@@ -188,18 +184,49 @@ class Courier:
                 self.standing = ruling.standing
             held = self.standing.hold is not None
             settlement = self._settler.after_probe(claim, answer, held=held, now=now)
-        await self._save_hold(before)
-        await self._settle([claim], [settlement])
-        self.attempts[settlement.kind] += 1
-        log_attempt(claim, settlement, started_at)
+        await self._settle([claim], [settlement], before=before, started_at=started_at)
 
-    async def _settle(self, claims: Sequence[Claim], settlements: Sequence[Settlement]) -> None:
-        kept = await self._storing.settle(settlements)
+    async def _settle(
+        self,
+        claims: Sequence[Claim],
+        settlements: Sequence[Settlement],
+        *,
+        before: Standing | None = None,
+        started_at: Instant | None = None,
+    ) -> None:
+        """Store what became of the claims, whatever happens meanwhile; a hold that has changed since `before`
+        is stored first. `started_at`: an attempt was made, and the log is told."""
+        if before is None or before.hold == self.standing.hold:
+            settling = self._storing.settle(settlements)
+        else:
+            settling = asyncio.ensure_future(self._save_and_settle(before, settlements))
+        try:
+            await self._storing.whole(settling)
+        finally:
+            if settling.done() and not settling.cancelled() and settling.exception() is None:
+                self._tell(claims, settlements, settling.result(), started_at)
+
+    async def _save_and_settle(self, before: Standing, settlements: Sequence[Settlement]) -> Kept:
+        await self._save_hold(before)
+        return await self._storing.settle(settlements)
+
+    def _tell(
+        self,
+        claims: Sequence[Claim],
+        settlements: Sequence[Settlement],
+        kept: Kept,
+        started_at: Instant | None,
+    ) -> None:
         if kept is None:
             for claim in claims:
                 _log.error("delivery.unsettled", **name_of(claim), reason="uncertain at the next start")
+        else:
+            self._log_lost([claim for claim, ours in zip(claims, kept, strict=True) if not ours])
+        if started_at is None:
             return
-        self._log_lost([claim for claim, ours in zip(claims, kept, strict=True) if not ours])
+        for claim, settlement in zip(claims, settlements, strict=True):
+            self.attempts[settlement.kind] += 1
+            log_attempt(claim, settlement, started_at)
 
     async def _save_hold(self, before: Standing) -> None:
         """Store the hold if it has changed; say so once when it begins and ends."""

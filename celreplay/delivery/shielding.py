@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
-async def whole(work: Coroutine[Any, Any, T], *, hurry: Callable[[], None] = lambda: None) -> T:
+async def whole(work: Awaitable[T], *, hurry: Callable[[], None] = lambda: None) -> T:
     """Let the work end, even when the task is cancelled meanwhile; the cancellation goes on after it.
 
     `hurry` is called when it comes."""

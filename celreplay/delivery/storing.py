@@ -1,8 +1,8 @@
 """Uses the store for one connector: waits for one that fails, and ends attempts together."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import structlog
 
@@ -17,7 +17,8 @@ _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 _log = structlog.get_logger()
 
 T = TypeVar("T")
-_Kept = Sequence[bool] | None
+Kept = Sequence[bool] | None
+"""For each settlement whether its claim was still ours; None: the daemon ended before the store worked."""
 
 
 class Storing:
@@ -28,23 +29,23 @@ class Storing:
         self._connector = connector
         self._clock = clock
         self._works = True
-        self._ended: list[tuple[Sequence[Settlement], asyncio.Future[_Kept]]] = []
+        self._ended: list[tuple[Sequence[Settlement], asyncio.Future[Kept]]] = []
         self._settling: asyncio.Task[None] | None = None
         self.closing = asyncio.Event()
         """Set when nobody waits for a store that fails any more."""
 
-    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
+    async def whole(self, work: Awaitable[T]) -> T:
         """Let the work end, even when the task is cancelled meanwhile."""
         return await whole(work, hurry=self.closing.set)
 
-    async def settle(self, settlements: Sequence[Settlement]) -> _Kept:
+    def settle(self, settlements: Sequence[Settlement]) -> asyncio.Future[Kept]:
         """End attempts; False for each whose claim was lost, None for all when the daemon ends before
         the store works. What ends while others are being stored is stored in one transaction afterwards."""
-        kept: asyncio.Future[_Kept] = asyncio.get_running_loop().create_future()
+        kept: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
         self._ended.append((settlements, kept))
         if self._settling is None:
             self._settling = asyncio.create_task(self._settle(), name=f"settling of {self._connector}")
-        return await kept
+        return kept
 
     async def _settle(self) -> None:
         try:
@@ -55,7 +56,7 @@ class Storing:
             self._settling = None
 
     async def _settle_together(
-        self, batch: Sequence[tuple[Sequence[Settlement], asyncio.Future[_Kept]]]
+        self, batch: Sequence[tuple[Sequence[Settlement], asyncio.Future[Kept]]]
     ) -> None:
         together = [one for settlements, _ in batch for one in settlements]
         try:
