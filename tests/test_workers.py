@@ -562,6 +562,37 @@ def full_backlog() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+async def test_what_the_crm_has_taken_is_stored_whatever_ends_the_daemon(
+    live: Office, tmp_path: Path
+) -> None:
+    """Cancelled while the store is busy: the ends of the attempts are waited for, stored and told."""
+    connector = FakeConnector()
+    await live.queue(connector, call_of(1), call_of(2))
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.sqlite")) as other, capture_logs() as logs:
+
+        def outcome(_: Delivery) -> Outcome:
+            if not other.in_transaction:
+                other.execute("BEGIN IMMEDIATE")
+            return OK
+
+        connector.outcome = outcome
+        async with live.delivering(connector, fake_options(workers=2)) as working:
+            await true(lambda: len(connector.sent) == 2)
+            await asyncio.sleep(0.05)
+            working.task.cancel()
+            await asyncio.sleep(0.05)
+            working.task.cancel()
+            other.rollback()
+            with contextlib.suppress(asyncio.CancelledError):
+                await working.task
+            working.task = asyncio.create_task(asyncio.sleep(0))
+    told = [
+        log["linkedid"] for log in logs if log["event"] == "delivery.attempt" and log["state"] == "delivered"
+    ]
+    assert sorted(told) == [call_of(1).linkedid, call_of(2).linkedid]
+    assert await live.count(connector, State.DELIVERED) == 2
+
+
 async def test_a_cancelled_deliverer_leaves_nothing_in_sending(live: Office, crm: CrmServer) -> None:
     """Cancelled from outside, its claims are settled before it ends."""
     options = webhook_options(crm.url)
