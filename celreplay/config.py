@@ -19,6 +19,7 @@ from celreplay.leaves import did_you_mean
 from celreplay.reading import Reader, Wrong
 from celreplay.retention import RetentionConfig
 from celreplay.rewrites import NumbersConfig
+from celreplay.ruleconfig import RuleConfig
 from celreplay.secret import CelUrl, Secret, StoreUrl
 from celreplay.units import Duration, Glob, Regex, Size, ZoneName
 
@@ -114,6 +115,7 @@ class _Sections(msgspec.Struct, frozen=True, kw_only=True):
     retention: RetentionConfig = RetentionConfig()
     api: ApiConfig = ApiConfig()
     delivery: DeliveryConfig = DeliveryConfig()
+    rules: tuple[RuleConfig, ...] = ()
     log: LogConfig = LogConfig()
 
 
@@ -148,6 +150,7 @@ def load(
     except Wrong:
         raise ConfigError(reader.mistakes, where=str(path)) from None
     values["connectors"] = _connectors(reader, values.get("connectors"), connector_types)
+    _check_rules(reader, values.get("rules", ()), values["connectors"])
     if values["connectors"] and not _has_pbx_name(node, environ):
         reader.wrong("pbx.name", "is missing: deliveries are kept under it, so it should never change")
     if reader.mistakes:
@@ -199,6 +202,14 @@ def _connector(reader: Reader, node: yaml.Node, path: str, known: Mapping[str, t
     if name not in known:
         raise reader.wrong(f"{path}.type", f"{name!r} is unknown{did_you_mean(name, known)}", entries["type"])
     return reader.struct(known[name], node, path, elsewhere=("type",))
+
+
+def _check_rules(reader: Reader, rules: tuple[RuleConfig, ...], connectors: Mapping[str, object]) -> None:
+    for place, rule in enumerate(rules):
+        for name in rule.all_of("connectors"):
+            if name not in connectors:
+                path = f"rules[{place}].connectors"
+                reader.wrong(path, f"there is no connector {name!r}{did_you_mean(name, connectors)}")
 
 
 def _has_pbx_name(node: yaml.Node | None, environ: Mapping[str, str]) -> bool:

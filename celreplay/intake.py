@@ -7,7 +7,7 @@ import structlog
 
 from celreplay.calls.interpret import PbxRules, calls_of
 from celreplay.calls.model import Call
-from celreplay.calls.rules import skip_reason
+from celreplay.calls.rules import Rule, skip_reason
 from celreplay.cel.grouping import Group
 from celreplay.connectors.base import Connector
 from celreplay.store.base import FinishedCall, Force, Lane, NewDelivery
@@ -30,8 +30,14 @@ class Intake:
     """Interprets groups and words their deliveries; pure but for a log line on a fault of our own."""
 
     def __init__(
-        self, rules: PbxRules, connectors: Mapping[str, Connector], *, updated: Collection[str] = ()
+        self,
+        pbx: PbxRules,
+        connectors: Mapping[str, Connector],
+        *,
+        updated: Collection[str] = (),
+        rules: Sequence[Rule] = (),
     ) -> None:
+        self._pbx = pbx
         self._rules = rules
         self._connectors = connectors
         self._updated = frozenset(updated)
@@ -43,7 +49,7 @@ class Intake:
         calls: list[Call] = []
         for group in groups:
             try:
-                calls += calls_of(group.events, self._rules, complete=group.ended)
+                calls += calls_of(group.events, self._pbx, complete=group.ended)
             except Exception:  # noqa: BLE001  one bad call stops nobody; the rows stay in the table
                 _log.exception("intake.interpreter_failed", keys=sorted(group.keys)[:4])
         return calls
@@ -57,20 +63,24 @@ class Intake:
         return FinishedCall(call=call, deliveries=self._deliveries(call, wish, now))
 
     def _deliveries(self, call: Call, wish: Wish, now: int) -> Sequence[NewDelivery]:
-        reason = skip_reason(call)
         return [
-            NewDelivery(
-                connector=name,
-                lane=wish.lane,
-                strand=call.external_number,
-                due_at=now,
-                payload=b"" if reason else connector.prepare(call, "call"),
-                update=connector.prepare(call, "call", update=True) if name in self._updated else b"",
-                skip_reason=reason,
-                mark_delivered=wish.mark_delivered,
-                force=wish.force,
-                requeue_dead=wish.requeue_dead,
-            )
+            self._delivery(call, connector, wish, now)
             for name, connector in self._connectors.items()
             if wish.connector in (None, name)
         ]
+
+    def _delivery(self, call: Call, connector: Connector, wish: Wish, now: int) -> NewDelivery:
+        name = connector.name
+        reason = skip_reason(call, name, self._rules)
+        return NewDelivery(
+            connector=name,
+            lane=wish.lane,
+            strand=call.external_number,
+            due_at=now,
+            payload=b"" if reason else connector.prepare(call, "call"),
+            update=connector.prepare(call, "call", update=True) if name in self._updated else b"",
+            skip_reason=reason,
+            mark_delivered=wish.mark_delivered,
+            force=wish.force,
+            requeue_dead=wish.requeue_dead,
+        )

@@ -9,6 +9,7 @@ import msgspec
 
 from celreplay.calls.interpret import INTERPRETER_VERSION, PbxRules
 from celreplay.calls.numberplan import NumberPlan
+from celreplay.calls.rules import Rule, rule_of
 from celreplay.clock import Clock, SystemClock
 from celreplay.config import Config
 from celreplay.connectors.answers import RETRY_AFTER_CAP
@@ -18,7 +19,7 @@ from celreplay.connectors.options import DeliveryOptions
 from celreplay.connectors.table import build
 from celreplay.deliveries import Deliveries
 from celreplay.delivery.workers import Deliverer
-from celreplay.errors import StoreError
+from celreplay.errors import ConfigError, StoreError
 from celreplay.health import Health
 from celreplay.intake import Intake
 from celreplay.keeping import Keeper
@@ -26,6 +27,7 @@ from celreplay.lookup import Settled
 from celreplay.monitor import Monitor
 from celreplay.period import parse_period
 from celreplay.replay import Replayer
+from celreplay.ruleconfig import numbers_in
 from celreplay.services import Services
 from celreplay.sources.base import CelSource
 from celreplay.sources.opening import source_of
@@ -77,6 +79,19 @@ def pbx_rules(config: Config) -> PbxRules:
     )
 
 
+def rules_of(config: Config) -> list[Rule]:
+    """Which calls go where. Raises ConfigError where a list of numbers cannot be read."""
+    rules = []
+    for place, rule in enumerate(config.rules, start=1):
+        try:
+            numbers = set(numbers_in(rule.number_file)) if rule.number_file else set()
+        except (OSError, UnicodeDecodeError) as error:
+            what = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)
+            raise ConfigError([f"rules[{place - 1}].number_file: {rule.number_file}: {what}"]) from None
+        rules.append(rule_of(rule, place, numbers))
+    return rules
+
+
 def settled(config: Config) -> Settled:
     """When a call counts as finished."""
     return Settled(grace=config.cel.grace, stale_after=config.cel.stale_after)
@@ -99,7 +114,7 @@ async def parts_of(config: Config, *, rename: bool = False) -> AsyncIterator[Par
         connectors = {name: build(name, config.pbx.name, of) for name, of in options.items()}
         health = Health()
         updated = {name for name, of in options.items() if of.on_change == "resend"}
-        intake = Intake(pbx_rules(config), connectors, updated=updated)
+        intake = Intake(pbx_rules(config), connectors, updated=updated, rules=rules_of(config))
         replayer = Replayer(source, store, intake, clock, settled(config))
         services = Services(
             source=source, store=store, replayer=replayer, connectors=connectors, health=health, clock=clock

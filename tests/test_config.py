@@ -15,6 +15,7 @@ from celreplay import config
 from celreplay.config import Config, Duration, Secret, Size
 from celreplay.connectors.table import OPTIONS
 from celreplay.errors import ConfigError
+from celreplay.ruleconfig import RuleConfig
 from celreplay.leaves import parse
 from celreplay.secret import CelUrl, StoreUrl, mask_url
 from celreplay.units import Glob, ZoneName
@@ -556,7 +557,7 @@ def test_the_example_shows_every_key() -> None:
         for field in msgspec.structs.fields(Config)
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
     }
-    assert shown.keys() == sections.keys() | {"connectors"}
+    assert shown.keys() == sections.keys() | {"connectors", "rules"}
     for name, kind in sections.items():
         assert shown[name].keys() == keys_of(kind)
     shown_types = {options["type"]: options.keys() for options in shown["connectors"].values()}
@@ -584,6 +585,7 @@ def test_the_documentation_explains_every_key_with_its_default() -> None:
             assert {key for key, _ in rows[field.encode_name]} == keys_of(field.type)
     for name, kind in OPTIONS.items():
         assert {key for key, _ in rows["connectors"] + rows[name]} == keys_of(kind)
+    assert keys_of(RuleConfig) <= set(re.findall(r"`([a-z_]+)", sections["rules"]))
     # `url` is the one name with a default in one section only
     shown = [(key, text.strip("`")) for body in rows.values() for key, text in body if text.startswith("`")]
     assert [(key, text) for key, text in shown if defaults.get(key) != text] == []

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "celreplay"
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py"))
 
 GROUND = {
-    *("apiconfig", "config", "leaves", "reading", "retention", "rewrites", "secret", "units"),
+    *("apiconfig", "config", "leaves", "reading", "retention", "rewrites", "ruleconfig", "secret", "units"),
     *("clock", "errors", "health", "log", "period", "systemd", "times", "waiting", "zone"),
 }
 LAYERS: list[set[str]] = [
