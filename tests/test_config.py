@@ -15,8 +15,8 @@ from celreplay import config
 from celreplay.config import Config, Duration, Secret, Size
 from celreplay.connectors.table import OPTIONS
 from celreplay.errors import ConfigError
-from celreplay.ruleconfig import RuleConfig
 from celreplay.leaves import parse
+from celreplay.ruleconfig import RuleConfig
 from celreplay.secret import CelUrl, StoreUrl, mask_url
 from celreplay.units import Glob, ZoneName
 
