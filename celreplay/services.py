@@ -12,6 +12,7 @@ from celreplay.clock import Clock
 from celreplay.errors import BadRequestError, CelreplayError
 from celreplay.health import Health
 from celreplay.lookup import groups_of_ids
+from celreplay.pace import Pace, Progress
 from celreplay.period import Period
 from celreplay.replay import Replayer
 from celreplay.sources.base import CelSource
@@ -48,6 +49,7 @@ class ReplayView(msgspec.Struct, frozen=True, kw_only=True):
     """Call by call, for named ids and dry runs."""
     holds: Mapping[str, Hold] = {}
     """Connectors on hold at which deliveries of it wait."""
+    progress: Progress = Progress()
 
 
 class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +78,7 @@ class Services:
         self._connectors = connectors
         self._health = health
         self._clock = clock
+        self._pace = Pace()
         self._going_on: set[asyncio.Task[None]] = set()
 
     async def request_replay(self, request: ReplayRequest) -> ReplayView:
@@ -103,7 +106,10 @@ class Services:
             return None
         items = await self._store.replay_items(replay_id) if replay.ids or replay.dry_run else ()
         holds = await self._store.holds_of_replay(replay_id) if replay.waiting else {}
-        return ReplayView(replay=replay, items=items, holds=holds)
+        progress = self._pace.seen(replay, self._clock.now())
+        if holds:
+            progress = msgspec.structs.replace(progress, ends_at=None)
+        return ReplayView(replay=replay, items=items, holds=holds, progress=progress)
 
     async def replays(self, limit: int = 100) -> Sequence[Replay]:
         """The latest replays, newest first."""

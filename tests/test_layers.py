@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"cel"},
     {"calls"},
     {"sources", "store", "connectors"},
-    {"choices", "intake", "lookup", "following", "rebuilding"},
+    {"choices", "intake", "lookup", "following", "pace", "rebuilding"},
     {"tail", "replay", "delivery", "keeping"},
     {"services", "deliveries", "overview", "monitor"},
     {"parts"},
@@ -32,7 +32,7 @@ LAYERS: list[set[str]] = [
 """Lowest first. A module imports from lower layers and from itself."""
 TOGETHER = [
     GROUND,
-    {"choices", "intake", "lookup", "following", "rebuilding"},
+    {"choices", "intake", "lookup", "following", "pace", "rebuilding"},
     {"services", "deliveries", "overview", "monitor"},
     {"cli", "demo", "__main__"},
 ]

@@ -38,6 +38,7 @@ def view_body(view: ReplayView) -> dict[str, Any]:
     """A replay and, for named ids and dry runs, what became of each call."""
     replay = view.replay
     body = replay_body(replay)
+    body |= {"rate": view.progress.rate, "eta": _iso(view.progress.ends_at)}
     body["holds"] = [hold_body(name, hold) for name, hold in view.holds.items()]
     if replay.ids:
         body |= {"ids": replay.ids, "not_found": replay.not_found, "in_progress": replay.in_progress}

@@ -9,7 +9,7 @@ from typing import Protocol
 from celreplay.cli.output import local, printable
 from celreplay.cli.telling import note
 from celreplay.services import ReplayView
-from celreplay.store.base import Hold, Replay, ReplayState
+from celreplay.store.base import Hold, ReplayState
 from celreplay.times import Instant
 
 _A_LINE_EVERY = 5.0
@@ -52,7 +52,7 @@ class Lines:
 
 def line_of(view: ReplayView) -> str:
     """`delivering, 120 of 300 sent; waiting: connector crm is on hold since … because answered 503`."""
-    return "; ".join((_standing(view.replay), *waits_for(view.holds)))
+    return "; ".join((_standing(view), *waits_for(view.holds)))
 
 
 def waits_for(holds: Mapping[str, Hold]) -> list[str]:
@@ -64,10 +64,14 @@ def waits_for(holds: Mapping[str, Hold]) -> list[str]:
     ]
 
 
-def _standing(replay: Replay) -> str:
+def _standing(view: ReplayView) -> str:
+    replay, progress = view.replay, view.progress
     if replay.state in {ReplayState.REQUESTED, ReplayState.LOOKING_UP}:
         return f"{replay.state.value.replace('_', ' ')}, {replay.found} calls found"
-    return f"{replay.state.value}, {replay.delivered + replay.dead} of {replay.queued} sent"
+    text = f"{replay.state.value}, {replay.delivered + replay.dead} of {replay.queued} sent"
+    if progress.ends_at is not None:
+        text += f", {progress.rate:.1f}/s, until about {local(Instant(progress.ends_at).utc())}"
+    return text
 
 
 @contextmanager
